@@ -1,0 +1,77 @@
+// error.hpp: every failure of ionian as one typed exception under one root.
+//
+// Each class has the same name in Python (`ionian.exception`), where it also derives from the natural
+// builtin. The message has an origin, what was received, what was expected and the next step; its
+// first line stays under 200 characters. Objects are immutable after construction.
+#pragma once
+
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace ionian {
+
+/// Root of everything that ionian throws.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+  /// Returns the class's own name, the one Python knows it by, e.g. "UnsatisfiableError".
+  [[nodiscard]] virtual const char* kind() const noexcept { return "Error"; }
+};
+
+/// Declares an error class that adds nothing but its name.
+#define IONIAN_ERROR(Name, Base)                                      \
+  class Name : public Base {                                          \
+   public:                                                            \
+    using Base::Base;                                                 \
+    const char* kind() const noexcept override { return #Name; } \
+  }
+
+IONIAN_ERROR(InvalidError, Error);                 // a bad argument
+IONIAN_ERROR(UnsatisfiableError, InvalidError);    // can never run on this machine
+IONIAN_ERROR(ExecutionError, Error);               // wrong use: closed, used after fork, ...
+IONIAN_ERROR(LeaseDeadlockError, ExecutionError);  // would wait for a GPU of its own ancestor call
+IONIAN_ERROR(TimeoutError, Error);
+IONIAN_ERROR(FunctionTimeoutError, TimeoutError);  // the body ran longer than timeout=
+IONIAN_ERROR(LeaseTimeoutError, TimeoutError);     // waited longer than allowed for GPUs
+IONIAN_ERROR(RemoteError, Error);                  // the far side failed
+IONIAN_ERROR(SerializationError, Error);
+IONIAN_ERROR(DeserializationError, Error);
+IONIAN_ERROR(ResourceExhaustedError, Error);  // memory, descriptors, processes
+IONIAN_ERROR(NotFoundError, Error);
+IONIAN_ERROR(PermissionDeniedError, Error);
+IONIAN_ERROR(ConnectionError, Error);  // the guardian is gone
+IONIAN_ERROR(VersionError, Error);
+IONIAN_ERROR(InternalError, Error);  // our own bug
+
+/// A GPU request that is not one. `position` is the byte offset of the fault in `text`.
+class GpuRequestError : public InvalidError {
+ public:
+  GpuRequestError(const std::string& message, std::string text_, std::size_t position_,
+                  std::string suggestion_)
+      : InvalidError(message),
+        text(std::move(text_)),
+        position(position_),
+        suggestion(std::move(suggestion_)) {}
+  const char* kind() const noexcept override { return "GpuRequestError"; }
+
+  const std::string text;
+  const std::size_t position;
+  const std::string suggestion;  // nearest valid spelling, "" if there is none
+};
+
+/// A system call failed. `code` is errno.
+class SystemError : public Error {
+ public:
+  SystemError(const std::string& message, int code_) : Error(message), code(code_) {}
+  const char* kind() const noexcept override { return "SystemError"; }
+  const int code;
+};
+
+/// Throws the error class that fits errno `code`: ResourceExhaustedError for EMFILE, ENFILE, ENOMEM,
+/// ENOSPC, EAGAIN and EDQUOT, PermissionDeniedError for EACCES and EPERM, else SystemError. `what`
+/// says what was tried, e.g. "open /dev/shm/x".
+[[noreturn]] void throw_errno(const std::string& what, int code);
+
+}  // namespace ionian

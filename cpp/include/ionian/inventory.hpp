@@ -1,0 +1,47 @@
+// inventory.hpp: which GPUs this machine has.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ionian/device.hpp"
+#include "ionian/topology.hpp"
+
+namespace ionian {
+
+/// A snapshot. `devices[i].index == i`; `topology` has one row for each.
+struct Inventory {
+  enum class Source { kNone, kNvml, kSimulated };
+  Source source = Source::kNone;
+  std::vector<Device> devices;
+  Topology topology;
+  std::string driver_version;  // "" unless kNvml
+  std::string library_path;    // the NVML file that was loaded, "" if none
+  std::string reason;          // why there is no device, or why some are left out; "" if all is well
+
+  /// Returns the device with that UUID, nullptr if there is none.
+  [[nodiscard]] const Device* find(const std::string& uuid) const;
+};
+
+struct InventoryOptions {
+  std::optional<std::string> simulate;         // "A10G:2,H100:8"; nullopt asks NVML
+  std::optional<std::string> visible_devices;  // a CUDA_VISIBLE_DEVICES that narrows the result
+  std::chrono::milliseconds timeout{10'000};   // NVML that hangs longer is given up, with a reason
+  bool processes = true;                       // also list the processes on each GPU
+
+  /// Returns what the environment says: IONIAN_GPUS, CUDA_VISIBLE_DEVICES.
+  static InventoryOptions from_environment();
+};
+
+/// Returns the GPUs of this machine in PCI bus order. Never throws for a missing, broken or hanging
+/// driver: `reason` says what is wrong. Throws InvalidError for a malformed simulation. Thread-safe.
+Inventory read_inventory(const InventoryOptions& options);
+
+/// Returns the compute processes on one GPU now; nullopt if the driver cannot say within `timeout`.
+/// A simulated GPU has none.
+std::optional<std::vector<DeviceProcess>> processes_on(const Device& device,
+                                                       std::chrono::milliseconds timeout);
+
+}  // namespace ionian

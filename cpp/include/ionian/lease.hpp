@@ -1,0 +1,159 @@
+// lease.hpp: GPUs held for as long as an object, or the process, lives.
+//
+// A lease is a kernel object: one lock file per GPU UUID in a lock directory, held by flock. Whoever
+// holds the lock holds the GPU; the file's content is for people. When the holder ends in whatever
+// way, the kernel frees the lock. Requests that must wait stand in one machine-wide queue, first in,
+// first out; a waiter that dies leaves it by itself.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ionian/gpu_request.hpp"
+#include "ionian/inventory.hpp"
+
+namespace ionian {
+
+/// Who holds or waits; written into lock and ticket files for people to read, never decided upon.
+struct LeaseOwner {
+  std::int64_t pid = 0;  // the process on whose behalf it is held
+  std::uint32_t uid = 0;
+  std::string user;
+  std::string app;
+  std::string function;
+  std::string run;            // id of the run, "" outside one
+  std::int64_t since_ns = 0;  // CLOCK_REALTIME nanoseconds, for display only
+  bool operator==(const LeaseOwner&) const = default;
+};
+
+/// What one GPU is doing, for `ionian gpus`, explanations and errors.
+struct LeaseStatus {
+  enum class State { kFree, kLeased, kExternal, kUnusable };
+  std::string uuid;
+  State state = State::kFree;
+  std::optional<LeaseOwner> owner;         // kLeased
+  std::vector<DeviceProcess> strangers;    // kExternal
+  std::string reason;                      // kUnusable
+};
+
+struct LeaseTicket {  // one waiting request, in queue order
+  std::uint64_t number = 0;
+  std::string request;
+  LeaseOwner owner;
+};
+
+/// Why a request is not granted now. `to_string` is what the CLI and the errors print.
+struct LeaseExplanation {
+  std::string request;
+  std::size_t position = 0;  // requests ahead in the queue; 0 means next
+  std::vector<LeaseStatus> gpus;
+  std::vector<LeaseTicket> queue;
+  [[nodiscard]] std::string to_string(const Inventory& inventory) const;
+};
+
+/// GPUs held. Move-only; the destructor frees them at once.
+class Lease {
+ public:
+  Lease() noexcept;
+  Lease(Lease&&) noexcept;
+  Lease& operator=(Lease&&) noexcept;
+  ~Lease();
+  [[nodiscard]] explicit operator bool() const noexcept { return !devices_.empty(); }
+  /// Returns the GPUs, in the order in which a program should number them.
+  [[nodiscard]] const std::vector<Device>& devices() const noexcept { return devices_; }
+  /// Returns the UUIDs joined by commas: a CUDA_VISIBLE_DEVICES.
+  [[nodiscard]] std::string visible_devices() const;
+  /// Returns which alternative of the request was granted, from 0.
+  [[nodiscard]] std::size_t alternative() const noexcept { return alternative_; }
+  void release() noexcept;
+
+ private:
+  friend class LeaseBook;
+  friend class LeaseWaiter;
+  struct Locks;
+  std::unique_ptr<Locks> locks_;
+  std::vector<Device> devices_;
+  std::size_t alternative_ = 0;
+};
+
+class LeaseBook;
+
+/// A place in the queue. Move-only; the destructor leaves the queue. Not thread-safe.
+class LeaseWaiter {
+ public:
+  LeaseWaiter(LeaseWaiter&&) noexcept;
+  LeaseWaiter& operator=(LeaseWaiter&&) noexcept;
+  ~LeaseWaiter();
+  /// Returns the lease if it can be granted now, nullopt if not; never blocks on other holders. Call
+  /// again whenever the book's `changes()` descriptor is readable, and at `retry_after()` at the latest.
+  [[nodiscard]] std::optional<Lease> try_grant();
+  /// Returns how long to wait at most before the next try (a few ms just after a change, else 1 s).
+  [[nodiscard]] std::chrono::milliseconds retry_after() const;
+  [[nodiscard]] LeaseExplanation explain() const;
+
+ private:
+  friend class LeaseBook;
+  struct State;
+  explicit LeaseWaiter(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+struct LeaseBookOptions {
+  std::string lock_dir;               // "" means default_lock_dir()
+  GpuMatch match = GpuMatch::kUpgrade;
+  bool check_strangers = true;        // ask the driver for processes before granting
+};
+
+/// The lock directory and the inventory together. Opens no GPU and starts no thread.
+class LeaseBook {
+ public:
+  /// Creates the lock directory if need be. Throws PermissionDeniedError when it is a symbolic link, or
+  /// another user's and not sticky, with the reason.
+  LeaseBook(Inventory inventory, LeaseBookOptions options);
+  ~LeaseBook();
+  LeaseBook(LeaseBook&&) noexcept;
+  LeaseBook& operator=(LeaseBook&&) noexcept;
+
+  /// Returns IONIAN_LOCK_DIR, else /run/lock/ionian where an administrator made it, else
+  /// /dev/shm/ionian-locks-v1.
+  static std::string default_lock_dir();
+
+  [[nodiscard]] const Inventory& inventory() const noexcept;
+  /// Throws UnsatisfiableError if no alternative can ever be granted on this machine (it says what
+  /// exists and the nearest that would fit), LeaseDeadlockError if it could only be granted with a GPU
+  /// of `held_by_ancestors` (UUIDs).
+  void check(const GpuRequest& request, const std::vector<std::string>& held_by_ancestors = {}) const;
+  /// Enters the queue. Throws as `check` does.
+  [[nodiscard]] LeaseWaiter request(const GpuRequest& request, LeaseOwner owner,
+                                    const std::vector<std::string>& held_by_ancestors = {});
+  /// Waits for a lease. Throws as `check` does, and LeaseTimeoutError naming the holders.
+  [[nodiscard]] Lease acquire(const GpuRequest& request, LeaseOwner owner,
+                              std::optional<std::chrono::milliseconds> timeout = std::nullopt);
+
+  /// Returns a descriptor that becomes readable when some lock or ticket of this machine changes, also
+  /// because its holder was killed. Call `drain_changes` after each wake-up.
+  [[nodiscard]] int changes() const noexcept;
+  void drain_changes();
+
+  /// Returns the state of every GPU of the inventory, in its order.
+  [[nodiscard]] std::vector<LeaseStatus> status() const;
+  /// Returns the waiting requests, first in line first.
+  [[nodiscard]] std::vector<LeaseTicket> queue() const;
+  /// Returns those of `held` (UUIDs of idle GPUs this process could give up) that a waiting request of
+  /// somebody else needs in order to be granted; empty if all can be served without them.
+  [[nodiscard]] std::vector<std::string> wanted(const std::vector<std::string>& held) const;
+
+ private:
+  friend class LeaseWaiter;
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+/// Returns an owner that describes this process.
+LeaseOwner this_process_as_owner(std::string app, std::string function, std::string run);
+
+}  // namespace ionian

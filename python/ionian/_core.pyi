@@ -1,0 +1,277 @@
+"""The C++ core, as Python sees it. One section per room; nothing here decides anything in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Buffer, Mapping, Sequence
+from typing import Any, final
+
+__version__: str
+
+# ---- gpu -------------------------------------------------------------------------------------------
+
+@final
+class GpuRequestItem:
+    kind: str  # "model" | "memory" | "any" | "uuid"
+    type: str
+    binding: str  # "" | "!" | "+"
+    count: int
+    def __str__(self) -> str: ...
+
+@final
+class GpuRequest:
+    """A parsed ``gpu=``: ``alternatives`` in order of preference."""
+
+    @staticmethod
+    def parse(text: str | list[str]) -> GpuRequest: ...
+    @property
+    def alternatives(self) -> list[GpuRequestItem]: ...
+    def texts(self) -> list[str]: ...
+    def __str__(self) -> str: ...
+
+@final
+class DeviceProcess:
+    pid: int
+    memory_bytes: int
+    user: str
+    command: str
+
+@final
+class Device:
+    index: int
+    uuid: str
+    name: str
+    type: str
+    memory_bytes: int
+    memory_used_bytes: int
+    compute_capability: tuple[int, int]
+    pci_bus_id: str
+    numa_node: int
+    cpus: list[int]
+    mig_enabled: bool
+    simulated: bool
+    trouble: str
+    processes: list[DeviceProcess]
+
+@final
+class Topology:
+    size: int
+    def link(self, a: int, b: int) -> str: ...  # "SYS" "NODE" "PHB" "PXB" "PIX" "NV" "X"
+    def nvlinks(self, a: int, b: int) -> int: ...
+
+@final
+class Inventory:
+    source: str  # "none" | "nvml" | "simulated"
+    devices: list[Device]
+    topology: Topology
+    driver_version: str
+    library_path: str
+    reason: str
+
+@final
+class GpuModel:
+    type: str
+    family: str
+    architecture: str
+    compute_capability: tuple[int, int]
+    memory_gb: int
+    bandwidth_gbs: float
+    rates: dict[str, float]  # dense peaks, TFLOP/s by type name
+    usd_per_second: float | None
+    aliases: list[str]
+    nvml_names: list[str]
+    source: str
+
+def catalog() -> list[GpuModel]: ...
+def find_model(name: str) -> GpuModel | None: ...
+def read_inventory(
+    *,
+    simulate: str | None = None,
+    visible_devices: str | None = None,
+    timeout: float = 10.0,
+    processes: bool = True,
+) -> Inventory:
+    """``simulate=None`` and ``visible_devices=None`` mean what the environment says."""
+
+# ---- lease -----------------------------------------------------------------------------------------
+
+@final
+class LeaseOwner:
+    pid: int
+    uid: int
+    user: str
+    app: str
+    function: str
+    run: str
+    since_ns: int
+
+@final
+class LeaseStatus:
+    uuid: str
+    state: str  # "free" | "leased" | "external" | "unusable"
+    owner: LeaseOwner | None
+    strangers: list[DeviceProcess]
+    reason: str
+
+@final
+class LeaseTicket:
+    number: int
+    request: str
+    owner: LeaseOwner
+
+@final
+class Lease:
+    """GPUs held in this process. A context manager; ``release()`` gives them back."""
+
+    devices: list[Device]
+    visible_devices: str
+    alternative: int
+    def release(self) -> None: ...
+    def __enter__(self) -> Lease: ...
+    def __exit__(self, *args: object) -> None: ...
+
+@final
+class LeaseBook:
+    def __init__(
+        self, inventory: Inventory, *, lock_dir: str = "", match: str = "upgrade", check_strangers: bool = True
+    ) -> None: ...
+    @staticmethod
+    def default_lock_dir() -> str: ...
+    def check(self, request: GpuRequest, held_by_ancestors: Sequence[str] = ()) -> None: ...
+    def acquire(
+        self, request: GpuRequest, *, app: str = "", function: str = "", timeout: float | None = None
+    ) -> Lease: ...
+    def status(self) -> list[LeaseStatus]: ...
+    def queue(self) -> list[LeaseTicket]: ...
+    def explain(self, request: GpuRequest) -> str: ...
+
+# ---- exec: the caller's side ------------------------------------------------------------------------
+
+RETURNED: int  # Call.result()[0]: the pickled value
+RAISED: int  # a pickled (type name, message, traceback text, pickled exception or None)
+
+@final
+class Executor:
+    """One run: a guardian process, its launchers and workers. Close it, or let the process end."""
+
+    def __init__(
+        self,
+        *,
+        guardian: str,
+        app: str,
+        simulate: str | None = None,
+        match: str = "upgrade",
+        lock_dir: str = "",
+        held_by_ancestors: Sequence[str] = (),
+    ) -> None:
+        """Starts the guardian. ``simulate=None`` means what IONIAN_GPUS says."""
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def inventory(self) -> Inventory: ...
+    def start_launcher(self, *, argv: Sequence[str], env: Sequence[str], cwd: str, setup: bytes) -> int:
+        """Begins to import the user's module in the background; ``env`` is a list of "NAME=value"."""
+    def create_pool(
+        self,
+        *,
+        launcher: int,
+        name: str,
+        gpu: GpuRequest | None,
+        setup: bytes,
+        min_containers: int = 0,
+        max_containers: int = 0,
+        buffer_containers: int = 0,
+        scaledown_window: float = 60.0,
+        timeout: float = 0.0,
+    ) -> Pool:
+        """Raises UnsatisfiableError, LeaseDeadlockError. 0 means no limit. ``setup`` goes to each worker."""
+    def next_event(self) -> Event | None:
+        """Blocks, without the GIL, for what a person should see; None once the executor is closed."""
+    def stop(self) -> None:
+        """Kills every worker at once; calls in flight fail. For a second Ctrl-C."""
+    def close(self, grace: float = 5.0) -> None:
+        """Ends the run: workers get SIGTERM, after `grace` seconds SIGKILL. Idempotent."""
+
+@final
+class Event:
+    kind: str  # "stdout" | "stderr": text is one whole line; "notice" | "warning": a sentence; "progress"
+    worker: int  # 1, 2, … within its pool; 0 if none
+    pool: str  # the pool's name, "" if none
+    text: bytes
+
+@final
+class Pool:
+    """Warm workers of one function. Grows to the free GPUs (or CPUs), shrinks when idle or wanted."""
+
+    def call(self, head: bytes, buffers: Sequence[Buffer] | None) -> tuple[int, Any, list[Any]]:
+        """Submit and wait; the fast path of ``.remote()``. Returns and raises as ``Call.result`` does.
+        Interruptible: KeyboardInterrupt cancels the call."""
+    def submit(
+        self, head: bytes, buffers: Sequence[Buffer] | None, group: CallGroup | None = None, tag: int = 0
+    ) -> Call:
+        """Returns at once. Contents of ``buffers`` are copied before it returns."""
+    @property
+    def workers(self) -> int: ...
+    @property
+    def queued(self) -> int: ...
+
+@final
+class Call:
+    @property
+    def id(self) -> int: ...
+    @property
+    def tag(self) -> int: ...
+    @property
+    def done(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> bool:
+        """Returns whether it is done. Releases the GIL; Ctrl-C interrupts it."""
+    def result(self) -> tuple[int, Any, list[Any]]:
+        """(RETURNED | RAISED, head, buffers) of a call that is done: ``pickle.loads(head, buffers=buffers)``.
+        Raises WorkerDiedError and the like, FunctionTimeoutError, RemoteError when cancelled."""
+    def cancel(self, terminate: bool = False) -> None: ...
+
+@final
+class CallGroup:
+    """Calls whose completions are taken one by one, in the order in which they end."""
+
+    def __init__(self, executor: Executor, notify_fd: int = -1) -> None:
+        """``notify_fd``: an eventfd written at each completion (for asyncio); -1 for none."""
+    @property
+    def pending(self) -> int:
+        """Calls submitted with this group and not yet taken by ``next``."""
+    def next(self, timeout: float | None = None) -> Call | None:
+        """Returns a call that is done, None after ``timeout`` seconds. 0 never blocks."""
+    def next_many(self, limit: int, timeout: float | None = None) -> list[Call]: ...
+    def cancel(self) -> None:
+        """Cancels every call of the group that is not done."""
+
+# ---- exec: the far side ------------------------------------------------------------------------------
+
+@final
+class Launcher:
+    def __init__(self, fd: int) -> None: ...
+    def ready(self, forkable: bool, reason: str) -> None: ...
+    def failed(self, text: str) -> None: ...
+    def next(self) -> WorkerOrder | None: ...
+    def forked(self, worker: int, pid: int) -> None: ...
+
+@final
+class WorkerOrder:
+    worker: int
+    env: list[tuple[str, str]]
+    cpus: list[int]
+    def become(self) -> Worker:
+        """In the forked child: takes over the descriptors, stdout and stderr."""
+
+@final
+class Worker:
+    @staticmethod
+    def from_environment() -> Worker: ...
+    @property
+    def setup(self) -> bytes: ...
+    def next(self) -> tuple[int, Any, list[Any]] | None: ...
+    def started(self) -> None: ...
+    def reply(self, status: int, head: bytes, buffers: Sequence[Buffer] | None) -> None: ...
+
+def cuda_state() -> str:
+    """Returns "" if this process may fork, else what initialised CUDA or holds the GPU open."""
+
