@@ -18,7 +18,7 @@ struct DeviceProcess {
 };
 
 struct Device {
-  int index = 0;     // position in PCI bus order, from 0
+  int index = 0;     // position in the inventory, from 0: PCI bus order, or the mask's order
   std::string uuid;  // "GPU-…"; the identity of the GPU everywhere in ionian
   std::string name;  // what NVML calls it
   std::string type;  // its name in `gpu=`; NVML's name without "NVIDIA " if the catalog lacks it
@@ -31,7 +31,7 @@ struct Device {
   std::vector<int> cpus;   // CPUs near it; empty if unknown
   bool mig_enabled = false;
   bool simulated = false;
-  std::string trouble;  // why it cannot be used ("GPU is lost"), "" if healthy
+  std::string trouble;                   // why it cannot be used ("GPU is lost"), "" if healthy
   std::vector<DeviceProcess> processes;  // compute processes only
   bool operator==(const Device&) const = default;
 };

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -17,12 +18,13 @@ namespace ionian {
 
 /// How strictly names bind on own hardware (`IONIAN_GPU_MATCH`, `--gpu-match`).
 enum class GpuMatch {
-  kExact,    // the model asked for and no other
+  kExact,    // the model asked for and no other; A100 is either size
   kUpgrade,  // default: H100 may be an H200, A100 an A100-80GB, as on the service
   kAtLeast,  // any GPU with as much memory and as new an architecture
-  kPretend,  // any GPU at all
+  kPretend,  // any GPU at all, "!" or not; a UUID is still that one GPU
 };
-/// Returns the match called `name` ("exact", "upgrade", "at-least", "pretend"). Throws InvalidError.
+/// Returns the match called `name` ("exact", "upgrade", "at-least", "pretend"). Throws
+/// InvalidError.
 GpuMatch parse_gpu_match(std::string_view name);
 std::string_view to_string(GpuMatch match);
 
@@ -39,7 +41,10 @@ struct GpuRequestItem {
 
   /// Returns the canonical spelling, e.g. "H100!:4"; ":1" is left out.
   [[nodiscard]] std::string to_string() const;
-  /// Returns whether `device` may serve this item under `match`.
+  /// Returns whether `device` may serve this item under `match`; says nothing of its health. "!"
+  /// and
+  /// "+" hold under every match but kPretend. A slice (MIG) serves "any", a memory size or its own
+  /// UUID, and no gang.
   [[nodiscard]] bool accepts(const Device& device, GpuMatch match) const;
   auto operator<=>(const GpuRequestItem&) const = default;
 };
@@ -47,10 +52,12 @@ struct GpuRequestItem {
 /// Alternatives in order of preference; never empty.
 class GpuRequest {
  public:
-  /// Parses one item. Throws GpuRequestError with position, what was read, what was expected and the
-  /// nearest valid spelling.
+  /// Parses one item. Throws GpuRequestError with position, what was read, what was expected and
+  /// the nearest valid spelling.
   static GpuRequest parse(std::string_view text);
-  /// Parses a list. Throws GpuRequestError; an empty list is one too.
+  static constexpr std::size_t kMaxAlternatives = 64;
+  /// Parses a list. Throws GpuRequestError, also for an empty list and for more than
+  /// kMaxAlternatives.
   static GpuRequest parse(const std::vector<std::string>& texts);
 
   [[nodiscard]] const std::vector<GpuRequestItem>& alternatives() const noexcept { return items_; }

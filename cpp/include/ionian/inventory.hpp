@@ -19,7 +19,7 @@ struct Inventory {
   Topology topology;
   std::string driver_version;  // "" unless kNvml
   std::string library_path;    // the NVML file that was loaded, "" if none
-  std::string reason;          // why there is no device, or why some are left out; "" if all is well
+  std::string reason;  // why there is no device, or why some are left out; "" if all is well
 
   /// Returns the device with that UUID, nullptr if there is none.
   [[nodiscard]] const Device* find(const std::string& uuid) const;
@@ -28,15 +28,18 @@ struct Inventory {
 struct InventoryOptions {
   std::optional<std::string> simulate;         // "A10G:2,H100:8"; nullopt asks NVML
   std::optional<std::string> visible_devices;  // a CUDA_VISIBLE_DEVICES that narrows the result
+  bool pci_bus_order = false;                  // CUDA_DEVICE_ORDER=PCI_BUS_ID: only for `reason`
   std::chrono::milliseconds timeout{10'000};   // NVML that hangs longer is given up, with a reason
   bool processes = true;                       // also list the processes on each GPU
 
-  /// Returns what the environment says: IONIAN_GPUS, CUDA_VISIBLE_DEVICES.
+  /// Returns what the environment says: IONIAN_GPUS, CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER. An
+  /// empty IONIAN_GPUS simulates nothing.
   static InventoryOptions from_environment();
 };
 
-/// Returns the GPUs of this machine in PCI bus order. Never throws for a missing, broken or hanging
-/// driver: `reason` says what is wrong. Throws InvalidError for a malformed simulation. Thread-safe.
+/// Returns the GPUs of this machine in PCI bus order, or in the order of `visible_devices`. Never
+/// throws for a missing, broken or hanging driver: `reason` says what is wrong. Throws InvalidError
+/// for a malformed simulation. Thread-safe.
 Inventory read_inventory(const InventoryOptions& options);
 
 /// Returns the compute processes on one GPU now; nullopt if the driver cannot say within `timeout`.

@@ -8,7 +8,8 @@
 
 namespace ionian {
 
-/// The link between two GPUs, worst first, so that `<` compares quality. Names follow nvidia-smi topo.
+/// The link between two GPUs, worst first, so that `<` compares quality. Names follow nvidia-smi
+/// topo.
 enum class Link {
   kSystem,    // SYS: across the interconnect between NUMA nodes
   kNode,      // NODE: across host bridges of one NUMA node
@@ -29,7 +30,9 @@ class Topology {
   [[nodiscard]] Link link(std::size_t a, std::size_t b) const { return links_.at(a * size_ + b); }
   void set(std::size_t a, std::size_t b, Link link, int nvlinks = 0);
   /// Returns the number of NVLink links between the two, 0 if they are not linked by NVLink.
-  [[nodiscard]] int nvlinks(std::size_t a, std::size_t b) const { return nvlinks_.at(a * size_ + b); }
+  [[nodiscard]] int nvlinks(std::size_t a, std::size_t b) const {
+    return nvlinks_.at(a * size_ + b);
+  }
   bool operator==(const Topology&) const = default;
 
  private:
