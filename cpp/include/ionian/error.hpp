@@ -6,9 +6,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace ionian {
 
@@ -60,6 +62,31 @@ class GpuRequestError : public InvalidError {
   const std::size_t position;
   const std::string suggestion;  // nearest valid spelling, "" if there is none
 };
+
+/// How a worker process ended, as far as there is evidence.
+struct WorkerDeath {
+  std::string pool;             // the function's name
+  std::int64_t pid = 0;         // 0 if it never had one
+  int signal = 0;               // that killed it, 0 if none
+  int exit_code = -1;           // with which it left, -1 if it did not
+  bool started = false;         // the body of the function had been entered
+  std::string cause;            // one phrase: "killed by SIGSEGV (signal 11)"
+  std::vector<std::string> gpus;  // "A10G GPU-…"
+  std::string log_tail;         // the last lines it wrote
+};
+
+/// A worker ended while a call was its. Its message says all of `death`.
+class WorkerDiedError : public RemoteError {
+ public:
+  WorkerDiedError(const std::string& message, WorkerDeath death_)
+      : RemoteError(message), death(std::move(death_)) {}
+  const char* kind() const noexcept override { return "WorkerDiedError"; }
+  const WorkerDeath death;
+};
+
+IONIAN_ERROR(WorkerOutOfMemoryError, WorkerDiedError);  // the kernel's counter says so
+IONIAN_ERROR(WorkerStartError, WorkerDiedError);        // ended before it was ready
+IONIAN_ERROR(CrashLoopError, WorkerDiedError);          // one after the other did
 
 /// A system call failed. `code` is errno.
 class SystemError : public Error {

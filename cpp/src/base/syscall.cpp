@@ -82,12 +82,20 @@ UniqueFd event_fd() {
                           [] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }));
 }
 
-std::pair<UniqueFd, UniqueFd> socket_pair() {
+namespace {
+
+std::pair<UniqueFd, UniqueFd> unix_pair(int type) {
   int fds[2] = {-1, -1};
   checked("socketpair", "create a socket pair",
-          [&] { return ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds); });
+          [&] { return ::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds); });
   return {UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
+
+}  // namespace
+
+std::pair<UniqueFd, UniqueFd> socket_pair() { return unix_pair(SOCK_STREAM); }
+
+std::pair<UniqueFd, UniqueFd> packet_socket_pair() { return unix_pair(SOCK_SEQPACKET); }
 
 std::pair<UniqueFd, UniqueFd> pipe() {
   int fds[2] = {-1, -1};

@@ -30,6 +30,8 @@ void check_sealed(int fd, std::size_t size);
 UniqueFd event_fd();
 /// A connected pair of Unix stream sockets.
 std::pair<UniqueFd, UniqueFd> socket_pair();
+/// The same, keeping message boundaries.
+std::pair<UniqueFd, UniqueFd> packet_socket_pair();
 /// A pipe: {read end, write end}.
 std::pair<UniqueFd, UniqueFd> pipe();
 void set_nonblocking(int fd, bool on);

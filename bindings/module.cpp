@@ -1,0 +1,14 @@
+// Table of contents of ionian._core.
+#include <pybind11/pybind11.h>
+
+#include "bindings.hpp"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The C++ core of ionian. Private: use the package ionian.";
+  m.attr("__version__") = IONIAN_VERSION;
+  bind_error(m);
+  bind_gpu(m);
+  bind_lease(m);
+  bind_exec(m);
+  bind_worker(m);
+}

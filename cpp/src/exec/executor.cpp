@@ -1,0 +1,367 @@
+#include "exec/executor.hpp"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "exec/fork_guard.hpp"
+#include "exec/process.hpp"
+
+namespace ionian {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+/// A little more than one wake-up of a sleeping process costs on a virtual machine.
+constexpr nanoseconds kSpin = std::chrono::microseconds(40);
+/// A worker whose current call runs longer than this gives the calls behind it to an idle one.
+constexpr nanoseconds kStuckBehind = milliseconds(1);
+
+unsigned usable_processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+}
+
+OwnedPayload copy(const Payload& payload) {
+  OwnedPayload owned;
+  owned.head.assign(payload.head.begin(), payload.head.end());
+  for (const auto& buffer : payload.buffers) owned.buffers.emplace_back(buffer.begin(), buffer.end());
+  return owned;
+}
+
+}  // namespace
+
+Executor::Executor(ExecutorOptions options)
+    : options_(std::move(options)),
+      run_id_(process::random_id()),
+      fork_generation_(fork_guard::generation()),
+      closed_(sys::event_fd()),
+      wake_control_(sys::event_fd()),
+      processors_(usable_processors()) {
+  parse_gpu_match(options_.match);  // a bad name is the caller's error, not the guardian's
+  start_guardian();
+  control_ = std::thread([this] { control_loop(); });
+  pump_ = std::thread([this] { pump_loop(); });
+}
+
+Executor::~Executor() {
+  if (fork_guard::generation() != fork_generation_) {
+    // In a forked child neither thread exists, and the guardian is the parent's.
+    control_.detach();
+    pump_.detach();
+    return;
+  }
+  close(milliseconds(0));
+}
+
+void Executor::check_usable() const {
+  if (fork_guard::generation() != fork_generation_) {
+    throw ExecutionError("[executor] this handle belongs to the process that made it (run " +
+                         run_id_.substr(0, 8) + "), not to a child forked from it; open app.run() here");
+  }
+  if (state_ != State::kOpen) throw ExecutionError("[executor] the run has ended; open app.run() again");
+}
+
+CallPtr Executor::submit(Pool* pool, const Payload& payload, std::shared_ptr<CallGroup> group,
+                         std::uint64_t tag, bool borrow) {
+  auto call = std::make_shared<Call>();
+  call->tag = tag;
+  call->pool = pool;
+  call->group = std::move(group);
+  call->attended = borrow;
+  call->borrowed = payload;
+  const Lock lock(mutex_);
+  check_usable();
+  if (pool->broken) std::rethrow_exception(pool->broken);
+  call->id = next_call_++;
+  if (call->group) ++call->group->pending;
+  if (!borrow && ++unattended_ == 1) pump_wanted_.notify_one();
+  WorkerRecord* worker = pool->queue.empty() ? choose_worker(*pool) : nullptr;
+  if (worker != nullptr) {
+    send_call(*worker, call);
+  } else {
+    if (!borrow) {
+      call->owned = copy(payload);
+      call->owns_payload = true;
+    }
+    pool->queue.push_back(call);
+    plan(*pool);
+  }
+  if (!borrow) call->borrowed = {};
+  return call;
+}
+
+WorkerRecord* Executor::choose_worker(Pool& pool) {
+  const std::size_t depth = prefetch_depth(pool.mean_call_s);
+  WorkerRecord* best = nullptr;
+  for (WorkerRecord* worker : pool.workers) {
+    if (worker->phase != WorkerRecord::Phase::kReady || worker->timed_out_call) continue;
+    if (worker->in_flight.size() >= depth || worker->channel->full()) continue;
+    if (best == nullptr || worker->in_flight.size() < best->in_flight.size()) best = worker;
+    if (best->in_flight.empty()) break;
+  }
+  return best;
+}
+
+void Executor::send_call(WorkerRecord& worker, const CallPtr& call) {
+  std::vector<std::span<const std::byte>> buffers;
+  Payload payload = call->borrowed;
+  if (call->owns_payload) {
+    for (const auto& buffer : call->owned.buffers) buffers.emplace_back(buffer);
+    payload = {call->owned.head, buffers};
+  }
+  call->sequence = worker.channel->send(call->id, RequestKind::kCall, payload);
+  call->state = Call::State::kSent;
+  call->worker = &worker;
+  worker.in_flight.push_back(call);
+}
+
+void Executor::dispatch(Pool& pool) {
+  while (!pool.queue.empty()) {
+    WorkerRecord* worker = choose_worker(pool);
+    if (worker == nullptr) break;
+    const CallPtr call = pool.queue.front();
+    pool.queue.pop_front();
+    try {
+      send_call(*worker, call);
+    } catch (const Error&) {  // no memory for its payload, say: this call's trouble, not the pool's
+      fail(call, std::current_exception());
+    }
+  }
+}
+
+void Executor::rebalance(Pool& pool) {
+  if (!pool.queue.empty() || pool.workers.size() < 2) return;
+  const bool somebody_idle = std::any_of(pool.workers.begin(), pool.workers.end(), [](const auto* worker) {
+    return worker->phase == WorkerRecord::Phase::kReady && worker->in_flight.empty();
+  });
+  if (!somebody_idle) return;
+  for (WorkerRecord* worker : pool.workers) {
+    if (worker->in_flight.size() < 2) continue;
+    const std::uint64_t started = worker->channel->started_ns();
+    if (started == 0 || nanoseconds(channel::now_ns() - started) < kStuckBehind) continue;
+    // Newest first, so that those nearest their turn keep it.
+    while (worker->in_flight.size() > 1) {
+      const CallPtr call = worker->in_flight.back();
+      if (!call->owns_payload && !call->attended) {
+        call->owned = worker->channel->stored(call->sequence);
+        call->owns_payload = true;
+      }
+      if (!worker->channel->revoke(call->sequence)) break;
+      worker->in_flight.pop_back();
+      call->state = Call::State::kQueued;
+      call->worker = nullptr;
+      pool.queue.push_front(call);
+    }
+    dispatch(pool);
+    return;
+  }
+}
+
+bool Executor::pump() {
+  bool any = false;
+  for (const auto& [id, worker] : workers_) any |= pump_worker(*worker);
+  return any;
+}
+
+bool Executor::pump_worker(WorkerRecord& worker) {
+  if (!worker.channel) return false;
+  bool any = false;
+  try {
+    while (auto reply = worker.channel->receive()) {
+      any = true;
+      on_reply(worker, std::move(*reply));
+    }
+  } catch (const Error& error) {
+    // The worker wrote something impossible. It is of no further use.
+    emit({ExecutorEvent::Kind::kWarning, worker.ordinal, worker.pool->options.name, error.what()});
+    stop_worker(worker, milliseconds(0), true);
+  }
+  if (any && worker.phase == WorkerRecord::Phase::kReady) {
+    dispatch(*worker.pool);
+    if (worker.in_flight.empty()) {
+      worker.idle_since = sys::Clock::now();
+      rebalance(*worker.pool);
+    }
+  }
+  return any;
+}
+
+void Executor::on_reply(WorkerRecord& worker, Received reply) {
+  Pool& pool = *worker.pool;
+  if (reply.call == 0) {  // the setup
+    if (worker.phase != WorkerRecord::Phase::kStarting) return;
+    if (static_cast<ReplyStatus>(reply.code) == ReplyStatus::kReturned) {
+      worker.phase = WorkerRecord::Phase::kReady;
+      worker.idle_since = sys::Clock::now();
+      pool.failed_starts = 0;
+      pool.waiting.clear();
+      pool.tell_waiting_at.reset();
+      return;
+    }
+    WorkerDeath death;
+    death.cause = "its function could not be loaded";
+    const auto text = reply.head();
+    death.log_tail.assign(reinterpret_cast<const char*>(text.data()), text.size());
+    stop_worker(worker, milliseconds(0), true);
+    pool.failed_starts = 3;  // loading fails the same way each time
+    start_failed(pool, std::move(death));
+    return;
+  }
+  if (worker.in_flight.empty() || worker.in_flight.front()->id != reply.call) {
+    throw ExecutionError("[executor] a worker answered call " + std::to_string(reply.call) +
+                         ", which it was not asked");
+  }
+  const CallPtr call = worker.in_flight.front();
+  worker.in_flight.pop_front();
+  const double seconds = static_cast<double>(reply.duration_ns) * 1e-9;
+  pool.mean_call_s = pool.mean_call_s == 0 ? std::max(seconds, 1e-9)
+                                           : pool.mean_call_s + (seconds - pool.mean_call_s) / 8;
+  if (call->state == Call::State::kDone) return;  // cancelled or timed out meanwhile
+  call->reply = std::move(reply);
+  complete(call);
+}
+
+void Executor::complete(const CallPtr& call) {
+  call->state = Call::State::kDone;
+  call->worker = nullptr;
+  call->owned = {};
+  call->borrowed = {};
+  if (!call->attended) --unattended_;
+  call->notify();
+  if (!call->group) return;
+  CallGroup& group = *call->group;
+  group.done.push_back(call);
+  group.notify();
+  if (group.notify_fd >= 0) {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(group.notify_fd, &one, sizeof(one));
+  }
+}
+
+void Executor::fail(const CallPtr& call, std::exception_ptr why) {
+  if (call->state == Call::State::kDone) return;
+  call->failure = std::move(why);
+  complete(call);
+}
+
+void Executor::fail_queue(Pool& pool, const std::exception_ptr& why) {
+  while (!pool.queue.empty()) {
+    const CallPtr call = pool.queue.front();
+    pool.queue.pop_front();
+    fail(call, why);
+  }
+}
+
+nanoseconds Executor::spin_time() const {
+  if (processors_ < 2) return nanoseconds(0);
+  return spins_in_vain_ < 8 || spins_in_vain_ % 16 == 0 ? kSpin : nanoseconds(0);
+}
+
+bool Executor::wait(const Waitable& target, sys::TimePoint deadline) {
+  auto& waitable = const_cast<Waitable&>(target);
+  Lock lock(mutex_);
+  for (;;) {
+    if (target.ready()) return true;
+    if (leading_) {
+      std::condition_variable mine;
+      followers_.push_back(&mine);
+      waitable.waiters.push_back(&mine);
+      const bool late = mine.wait_until(lock, deadline) == std::cv_status::timeout;
+      std::erase(waitable.waiters, &mine);
+      std::erase(followers_, &mine);
+      if (late) return target.ready();
+      continue;
+    }
+    leading_ = true;
+    const std::uint32_t seen = doorbell_.count();
+    if (!pump() && !target.ready()) {
+      const auto spin = spin_time();
+      lock.unlock();
+      const auto now = sys::Clock::now();
+      // Whoever is stuck behind a long call is looked for again from time to time.
+      const auto limit = std::min<nanoseconds>(deadline - now, milliseconds(50));
+      bool rang = false;
+      if (limit.count() > 0) {
+        rang = spin.count() > 0 && doorbell_.spin(seen, spin);
+        if (!rang) doorbell_.wait(seen, limit);
+      }
+      lock.lock();
+      spins_in_vain_ = rang ? 0 : spins_in_vain_ + 1;
+      pump();
+    }
+    leading_ = false;
+    if (!followers_.empty()) followers_.front()->notify_one();
+    if (target.ready()) return true;
+    if (sys::Clock::now() >= deadline) return false;
+  }
+}
+
+void Executor::pump_loop() {
+  Lock lock(mutex_);
+  while (state_ != State::kClosed) {
+    if (unattended_ == 0) {
+      pump_wanted_.wait(lock);
+      continue;
+    }
+    if (leading_) {  // somebody who waits does the work
+      pump_wanted_.wait_for(lock, milliseconds(1));
+      continue;
+    }
+    const std::uint32_t seen = doorbell_.count();
+    if (pump()) continue;
+    lock.unlock();
+    doorbell_.wait(seen, milliseconds(50));
+    lock.lock();
+    pump();
+  }
+}
+
+std::vector<CallPtr> Executor::take(CallGroup& group, std::size_t limit) {
+  const Lock lock(mutex_);
+  std::vector<CallPtr> taken;
+  if (group.done.empty()) pump();
+  while (!group.done.empty() && taken.size() < limit) {
+    taken.push_back(std::move(group.done.front()));
+    group.done.pop_front();
+    --group.pending;
+  }
+  return taken;
+}
+
+void Executor::cancel(const CallPtr& call, bool terminate) {
+  const Lock lock(mutex_);
+  if (call->state == Call::State::kDone) return;
+  Pool& pool = *call->pool;
+  if (call->state == Call::State::kQueued) {
+    std::erase(pool.queue, call);
+  } else {
+    WorkerRecord& worker = *call->worker;
+    if (worker.channel->revoke(call->sequence)) {
+      std::erase(worker.in_flight, call);
+    } else if (terminate) {
+      stop_worker(worker, milliseconds(0), true);
+    } else {
+      worker.channel->cancel(call->id);
+    }
+  }
+  fail(call, std::make_exception_ptr(
+                 RemoteError("[" + pool.options.name + "] the call was cancelled by its caller")));
+  plan(pool);
+}
+
+std::size_t Executor::workers(const Pool* pool) {
+  const Lock lock(mutex_);
+  return pool->workers.size();
+}
+
+std::size_t Executor::queued(const Pool* pool) {
+  const Lock lock(mutex_);
+  return pool->queue.size();
+}
+
+}  // namespace ionian

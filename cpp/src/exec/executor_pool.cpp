@@ -1,0 +1,257 @@
+// Pools: how many workers, which of them go, and what becomes of the calls of one that died.
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+#include <set>
+
+#include "exec/executor.hpp"
+
+namespace ionian {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+constexpr int kMaxLostStarts = 3;
+constexpr int kMaxFailedStarts = 3;
+constexpr milliseconds kGrace{5000};
+constexpr nanoseconds kWorkerSpin = std::chrono::microseconds(40);
+
+std::string signal_name(int signal) {
+  const char* name = ::sigabbrev_np(signal);
+  return name == nullptr ? "signal " + std::to_string(signal)
+                         : "SIG" + std::string(name) + " (signal " + std::to_string(signal) + ")";
+}
+
+}  // namespace
+
+std::string describe(const WorkerDeath& death) {
+  std::string text = "[" + death.pool + "] worker";
+  if (death.pid != 0) text += " (pid " + std::to_string(death.pid) + ")";
+  text += death.started ? " died while it ran the function: " : " died before the function began: ";
+  text += death.cause;
+  if (!death.gpus.empty()) {
+    text += "\nits GPUs: ";
+    for (std::size_t i = 0; i < death.gpus.size(); ++i) text += (i == 0 ? "" : ", ") + death.gpus[i];
+  }
+  if (death.signal == SIGKILL && death.cause.find("memory") == std::string::npos) {
+    text += "\nionian did not send this signal, and the kernel's out-of-memory counter did not move: look "
+            "for who did (dmesg, audit log)";
+  } else if (death.signal == SIGSEGV || death.signal == SIGBUS || death.signal == SIGABRT) {
+    text += "\nnative code crashed; run the function with f.local(...) under a debugger, or set "
+            "PYTHONFAULTHANDLER=1";
+  }
+  if (!death.log_tail.empty()) text += "\nlast output:\n" + death.log_tail;
+  return text;
+}
+
+std::size_t Executor::capacity(const Pool& pool) {
+  if (!pool.options.gpu) return processors_;
+  const GpuMatch match = parse_gpu_match(options_.match);
+  std::size_t most = 1;
+  for (const auto& item : pool.options.gpu->alternatives()) {
+    std::map<std::string, std::size_t> by_type;
+    for (const auto& device : inventory().devices) {
+      if (device.trouble.empty() && item.accepts(device, match)) ++by_type[device.type];
+    }
+    std::size_t sets = 0;
+    for (const auto& [type, count] : by_type) sets += count / static_cast<std::size_t>(item.count);
+    most = std::max(most, sets);
+  }
+  return most;
+}
+
+Pool* Executor::create_pool(PoolOptions options) {
+  if (options.gpu) {
+    inventory();
+    const std::lock_guard lock(inventory_mutex_);
+    book_->check(*options.gpu, options_.held_by_ancestors);
+  }
+  Pool pool(std::move(options));
+  pool.limits = {pool.options.min_containers, pool.options.max_containers, pool.options.buffer_containers,
+                 capacity(pool)};
+  if (pool.options.gpu) {
+    for (const auto& item : pool.options.gpu->alternatives()) pool.request.push_back(item.to_string());
+  }
+  const Lock lock(mutex_);
+  check_usable();
+  const auto broken = broken_launchers_.find(pool.options.launcher);
+  if (broken != broken_launchers_.end()) pool.broken = broken->second;
+  pools_.push_back(std::move(pool));
+  plan(pools_.back());
+  return &pools_.back();
+}
+
+void Executor::plan(Pool& pool) {
+  if (state_ != State::kOpen || pool.broken) return;
+  PoolLoad load;
+  load.queued = pool.queue.size();
+  load.mean_call_s = pool.mean_call_s;
+  for (const WorkerRecord* worker : pool.workers) {
+    if (worker->phase == WorkerRecord::Phase::kStarting) ++load.starting;
+    if (worker->phase != WorkerRecord::Phase::kReady) continue;
+    ++(worker->in_flight.empty() ? load.idle : load.busy);
+  }
+  const std::size_t wanted = wanted_workers(pool.limits, load);
+  for (std::size_t have = load.starting + load.idle + load.busy; have < wanted; ++have) {
+    start_worker(pool, 0);
+  }
+  if (load.queued != 0) return;
+  // Nothing is left for those that still wait for GPUs: leave the queue to others.
+  std::size_t surplus = load.starting + load.idle + load.busy;
+  surplus -= std::min(surplus, std::max(wanted, pool.limits.min_containers));
+  for (WorkerRecord* worker : std::vector<WorkerRecord*>(pool.workers)) {
+    if (surplus == 0) break;
+    if (worker->phase != WorkerRecord::Phase::kStarting || worker->leased) continue;
+    message::send(guardian_, message::ReleaseWorker{worker->id});
+    std::erase(pool.workers, worker);
+    workers_.erase(worker->id);
+    --surplus;
+  }
+}
+
+void Executor::start_worker(Pool& pool, std::uint32_t inherit) {
+  auto record = std::make_unique<WorkerRecord>();
+  WorkerRecord& worker = *record;
+  std::set<std::uint32_t> ordinals;
+  for (const WorkerRecord* other : pool.workers) ordinals.insert(other->ordinal);
+  worker.ordinal = 1;
+  while (ordinals.count(worker.ordinal) != 0) ++worker.ordinal;
+  worker.id = next_worker_++;
+  worker.pool = &pool;
+  worker.leased = pool.request.empty() || inherit != 0;
+  try {
+    if (!guardian_) start_guardian();
+    worker.channel = std::make_unique<CallerChannel>();
+    worker.channel->send(0, RequestKind::kSetup, {std::as_bytes(std::span(pool.options.setup)), {}});
+    message::send(guardian_,
+                  message::StartWorker{worker.id, pool.options.launcher, inherit, pool.request,
+                                       pool.options.name},
+                  {worker.channel->memory_fd(), doorbell_.fd(), worker.channel->worker_socket()});
+    worker.channel->handed_over();
+  } catch (const Error&) {
+    // No descriptors or no memory for one more worker: those that there are carry on.
+    if (pool.workers.empty()) fail_queue(pool, std::current_exception());
+    return;
+  }
+  pool.workers.push_back(&worker);
+  workers_[worker.id] = std::move(record);
+  share_processors();
+}
+
+void Executor::share_processors() {
+  // A worker spins only while every one that might has a processor of its own, the caller's included.
+  const std::size_t live = workers_.size();
+  const auto spin = live + 1 <= processors_ ? kWorkerSpin : nanoseconds(0);
+  for (const auto& [id, worker] : workers_) {
+    if (worker->channel) worker->channel->set_spin(spin);
+  }
+}
+
+void Executor::stop_worker(WorkerRecord& worker, milliseconds grace, bool terminate) {
+  if (worker.phase == WorkerRecord::Phase::kStopping) return;
+  worker.phase = WorkerRecord::Phase::kStopping;
+  message::send(guardian_,
+                message::StopWorker{worker.id, static_cast<std::uint32_t>(grace.count()), terminate});
+}
+
+void Executor::retire(WorkerRecord& worker) {
+  if (worker.channel->full()) return stop_worker(worker, kGrace, true);
+  worker.channel->send(0, RequestKind::kShutdown, {});
+  stop_worker(worker, kGrace, false);
+}
+
+void Executor::give_back_wanted(const std::vector<std::string>& uuids) {
+  for (const auto& [id, worker] : workers_) {
+    if (worker->phase != WorkerRecord::Phase::kReady || !worker->in_flight.empty()) continue;
+    const bool wanted = std::any_of(worker->uuids.begin(), worker->uuids.end(), [&](const auto& uuid) {
+      return std::find(uuids.begin(), uuids.end(), uuid) != uuids.end();
+    });
+    if (wanted && worker->pool->queue.empty()) retire(*worker);
+  }
+}
+
+void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) {
+  Pool& pool = *worker.pool;
+  pump_worker(worker);  // what it answered before its end counts
+  const bool expected = worker.phase == WorkerRecord::Phase::kStopping;
+  const bool was_starting = worker.phase == WorkerRecord::Phase::kStarting;
+  worker.phase = WorkerRecord::Phase::kDead;
+  std::erase(pool.workers, &worker);
+  for (const int stream : {0, 1}) {
+    const std::string rest = worker.lines[stream].finish();
+    if (rest.empty()) continue;
+    emit({stream == 0 ? ExecutorEvent::Kind::kStdout : ExecutorEvent::Kind::kStderr, worker.ordinal,
+          pool.options.name, rest});
+  }
+  WorkerDeath death;
+  death.pool = pool.options.name;
+  death.pid = worker.pid;
+  death.log_tail = worker.log_tail;
+  for (std::size_t i = 0; i < worker.uuids.size(); ++i) {
+    death.gpus.push_back(worker.types[i] + " " + worker.uuids[i]);
+  }
+  if (exited.code == CLD_EXITED) {
+    death.exit_code = static_cast<int>(exited.status);
+    death.cause = "it left with exit code " + std::to_string(death.exit_code);
+  } else if (exited.code == CLD_KILLED || exited.code == CLD_DUMPED) {
+    death.signal = static_cast<int>(exited.status);
+    death.cause = "killed by " + signal_name(death.signal);
+    if (exited.out_of_memory) death.cause += "; the kernel ran out of memory";
+  } else {
+    death.cause = exited.cause.empty() ? "it is gone" : exited.cause;
+  }
+  lose_calls(worker, death, exited.out_of_memory);
+  if (was_starting && !expected) start_failed(pool, death);
+  const std::size_t before = pool.workers.size();
+  const bool holds_gpus = !worker.uuids.empty() && !expected;
+  if (holds_gpus && !pool.queue.empty() && !pool.broken && state_ == State::kOpen) {
+    start_worker(pool, worker.id);
+  }
+  if (holds_gpus && pool.workers.size() == before) {
+    message::send(guardian_, message::ReleaseWorker{worker.id});
+  }
+  workers_.erase(worker.id);
+  share_processors();
+  dispatch(pool);
+  plan(pool);
+}
+
+void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool out_of_memory) {
+  Pool& pool = *worker.pool;
+  while (!worker.in_flight.empty()) {
+    const CallPtr call = worker.in_flight.back();
+    worker.in_flight.pop_back();
+    if (call->state == Call::State::kDone) continue;
+    const Claim claim = worker.channel->claim(call->sequence);
+    const bool retry = claim == Claim::kQueued || (claim == Claim::kTaken && ++call->lost_starts < kMaxLostStarts);
+    if (retry && state_ == State::kOpen) {
+      if (!call->owns_payload && !call->attended) {
+        call->owned = worker.channel->stored(call->sequence);
+        call->owns_payload = true;
+      }
+      call->state = Call::State::kQueued;
+      call->worker = nullptr;
+      pool.queue.push_front(call);
+      continue;
+    }
+    WorkerDeath mine = death;
+    mine.started = claim == Claim::kStarted;
+    const std::string text = describe(mine);
+    fail(call, out_of_memory ? std::make_exception_ptr(WorkerOutOfMemoryError(text, std::move(mine)))
+                             : std::make_exception_ptr(WorkerDiedError(text, std::move(mine))));
+  }
+}
+
+void Executor::start_failed(Pool& pool, WorkerDeath death) {
+  if (++pool.failed_starts < kMaxFailedStarts) return;
+  death.pool = pool.options.name;
+  const bool loop = death.cause != "its function could not be loaded";
+  pool.failed_starts = 0;  // the next call may try again
+  const std::string text =
+      describe(death) + (loop ? "\nthree workers in a row ended before they were ready" : "");
+  fail_queue(pool, loop ? std::make_exception_ptr(CrashLoopError(text, std::move(death)))
+                        : std::make_exception_ptr(WorkerStartError(text, std::move(death))));
+}
+
+}  // namespace ionian

@@ -1,0 +1,244 @@
+#include "exec/guardian.hpp"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <functional>
+
+#include "exec/process.hpp"
+#include "ionian/error.hpp"
+
+namespace ionian {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// Output waits in its pipe while this much is unsent, and the writer waits with it: memory stays flat.
+constexpr std::size_t kMaxUnsent = std::size_t{1} << 20;
+
+}  // namespace
+
+Guardian::Guardian(UniqueFd caller) : caller_(std::move(caller)), oom_kills_(process::oom_kills()) {
+  // Orphans of the run come to us instead of init, so they can be found and reaped.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  ::prctl(PR_SET_NAME, "ionian-guardian");
+  sigset_t set;
+  ::sigfillset(&set);  // only SIGKILL ends us early; SIGTERM and SIGHUP are an orderly end
+  ::sigprocmask(SIG_SETMASK, &set, nullptr);
+  ::sigemptyset(&set);
+  for (const int signal : {SIGCHLD, SIGTERM, SIGHUP, SIGINT}) ::sigaddset(&set, signal);
+  signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_) throw_errno("create a signalfd", errno);
+  std::tie(death_read_, death_write_) = sys::pipe();
+}
+
+Guardian::~Guardian() = default;
+
+void Guardian::run() {
+  while (!caller_gone_ && !(shutdown_at_ && idle())) poll_once();
+  shut_down();
+}
+
+bool Guardian::idle() const {
+  return std::none_of(workers_.begin(), workers_.end(), [](const auto& entry) {
+    return entry.second.phase == WorkerState::Phase::kRunning;
+  });
+}
+
+int Guardian::poll_timeout() const {
+  auto next = sys::TimePoint::max();
+  const auto now = sys::Clock::now();
+  for (const auto& [id, worker] : workers_) {
+    if (worker.phase == WorkerState::Phase::kQueued || worker.phase == WorkerState::Phase::kDraining ||
+        (worker.release && worker.lease && worker.phase == WorkerState::Phase::kEnded)) {
+      next = std::min(next, worker.retry_at);
+    }
+    if (worker.kill_at) next = std::min(next, *worker.kill_at);
+  }
+  if (shutdown_at_) next = std::min(next, *shutdown_at_);
+  if (next == sys::TimePoint::max()) return -1;
+  if (next <= now) return 0;
+  return static_cast<int>(std::chrono::ceil<milliseconds>(next - now).count());
+}
+
+void Guardian::poll_once() {
+  std::vector<pollfd> polled;
+  std::vector<std::function<void(short)>> handlers;
+  const auto watch = [&](int fd, short events, std::function<void(short)> handler) {
+    if (fd < 0) return;
+    polled.push_back({fd, events, 0});
+    handlers.push_back(std::move(handler));
+  };
+  const short write_too = caller_.unsent() != 0 ? POLLOUT : 0;
+  watch(caller_.fd(), static_cast<short>(POLLIN | write_too), [this](short events) {
+    if ((events & POLLOUT) != 0) caller_.flush();
+    if ((events & (POLLIN | POLLHUP | POLLERR)) == 0) return;
+    caller_gone_ = !caller_.receive();
+    while (auto frame = caller_.next()) handle(*frame);
+  });
+  // A child that the caller forked can hold the caller's socket open: its own end is what counts.
+  watch(caller_pidfd_.get(), POLLIN, [this](short) { caller_gone_ = true; });
+  watch(signals_.get(), POLLIN, [this](short) {
+    signalfd_siginfo info{};
+    while (::read(signals_.get(), &info, sizeof(info)) > 0) {
+      if (info.ssi_signo != SIGCHLD) caller_gone_ = true;
+    }
+    reap();
+  });
+  if (book_) watch(book_->changes(), POLLIN, [this](short) { lease_changed(); });
+  for (auto& [id, launcher] : launchers_) {
+    const std::uint32_t key = id;
+    const short events =
+        static_cast<short>(POLLIN | (launcher.socket.unsent() != 0 ? POLLOUT : 0));
+    watch(launcher.socket.fd(), events, [this, key](short) { serve_launcher(key); });
+  }
+  if (caller_.unsent() < kMaxUnsent) {
+    for (auto& [id, launcher] : launchers_) {
+      watch(launcher.out.get(), POLLIN, [&](short) { forward_output(0, 1, launcher.out); });
+      watch(launcher.err.get(), POLLIN, [&](short) { forward_output(0, 2, launcher.err); });
+    }
+    for (auto& [id, worker] : workers_) {
+      const std::uint32_t key = id;
+      for (const std::uint32_t stream : {1U, 2U}) {
+        watch((stream == 1 ? worker.out : worker.err).get(), POLLIN, [this, key, stream](short) {
+          const auto found = workers_.find(key);
+          if (found == workers_.end()) return;
+          forward_output(key, stream, stream == 1 ? found->second.out : found->second.err);
+        });
+      }
+    }
+  }
+  const int ready = ::poll(polled.data(), polled.size(), poll_timeout());
+  if (ready < 0 && errno != EINTR) throw_errno("wait for events", errno);
+  for (std::size_t i = 0; ready > 0 && i < polled.size(); ++i) {
+    if (polled[i].revents != 0) handlers[i](polled[i].revents);
+  }
+  run_timers();
+}
+
+void Guardian::handle(const Frame& frame) {
+  using message::parse;
+  using message::Type;
+  switch (static_cast<Type>(frame.type)) {
+    case Type::kHello:
+      return hello(parse<message::Hello>(frame));
+    case Type::kStartLauncher:
+      return start_launcher(parse<message::StartLauncher>(frame));
+    case Type::kStartWorker: {
+      std::vector<UniqueFd> fds;
+      for (const auto& fd : frame.fds) fds.push_back(fd.duplicate());
+      return start_worker(parse<message::StartWorker>(frame), std::move(fds));
+    }
+    case Type::kStopWorker:
+      return stop_worker(parse<message::StopWorker>(frame));
+    case Type::kReleaseWorker:
+      return release_worker(parse<message::ReleaseWorker>(frame).worker);
+    case Type::kShutdown: {
+      const auto grace = milliseconds(parse<message::Shutdown>(frame).grace_ms);
+      shutdown_at_ = sys::Clock::now() + grace;
+      for (auto& [id, worker] : workers_) {
+        worker.waiter.reset();
+        if (worker.phase == WorkerState::Phase::kQueued) worker.phase = WorkerState::Phase::kEnded;
+        if (!worker.kill_at) worker.kill_at = *shutdown_at_;
+      }
+      return;
+    }
+    default:
+      throw ExecutionError("[guardian] message of unknown type " + std::to_string(frame.type));
+  }
+}
+
+void Guardian::hello(const message::Hello& hello) {
+  if (hello.version != message::kProtocolVersion) {
+    throw VersionError("[guardian] protocol " + std::to_string(hello.version) + "; this guardian speaks " +
+                       std::to_string(message::kProtocolVersion));
+  }
+  hello_ = hello;
+  caller_pidfd_ = process::open_pidfd(static_cast<pid_t>(hello.caller_pid));
+  if (!caller_pidfd_) caller_gone_ = true;
+}
+
+void Guardian::run_timers() {
+  const auto now = sys::Clock::now();
+  for (auto& [id, worker] : workers_) {
+    if (worker.phase == WorkerState::Phase::kQueued && worker.waiter && worker.retry_at <= now) {
+      try_lease(worker);
+    }
+    if (worker.phase == WorkerState::Phase::kDraining && worker.retry_at <= now) {
+      if (drained(worker)) launch(worker);
+    }
+    if (worker.phase == WorkerState::Phase::kEnded && worker.release && worker.lease &&
+        worker.retry_at <= now) {
+      give_back(worker);
+    }
+    if (worker.kill_at && *worker.kill_at <= now) {
+      worker.kill_at.reset();
+      kill_worker(worker, SIGKILL);
+    }
+  }
+  if (shutdown_at_ && *shutdown_at_ <= now) caller_gone_ = true;
+  // Only here, outside every loop over them, do workers leave the table.
+  std::erase_if(workers_, [](const auto& entry) {
+    const WorkerState& worker = entry.second;
+    return worker.phase == WorkerState::Phase::kEnded && worker.release && !worker.lease;
+  });
+}
+
+void Guardian::reap() {
+  for (;;) {
+    siginfo_t ended{};
+    if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG) != 0 || ended.si_pid == 0) return;
+    for (auto& [id, launcher] : launchers_) {
+      if (launcher.pid == ended.si_pid) {
+        launcher.pid = 0;
+        launcher_gone(id);
+        break;
+      }
+    }
+    for (auto& [id, worker] : workers_) {
+      if (worker.pid != ended.si_pid || worker.phase != WorkerState::Phase::kRunning) continue;
+      message::Exited exited;
+      exited.worker = id;
+      exited.code = static_cast<std::uint32_t>(ended.si_code);
+      exited.status = static_cast<std::uint32_t>(ended.si_status);
+      worker_ended(exited);
+      break;
+    }
+  }
+}
+
+void Guardian::shut_down() {
+  for (auto& [id, worker] : workers_) {
+    worker.waiter.reset();
+    if (worker.phase == WorkerState::Phase::kRunning) kill_worker(worker, SIGKILL);
+  }
+  for (auto& [id, launcher] : launchers_) {
+    if (launcher.pid > 0) ::kill(launcher.pid, SIGKILL);
+  }
+  // Whatever a function started and hid from its group still carries the run's variable, or has
+  // become our child.
+  for (int round = 0; round < 200; ++round) {
+    const std::size_t found = process::sweep(process::kRunVariable, hello_.run);
+    for (const pid_t pid : process::children()) ::kill(pid, SIGKILL);
+    while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+    if (found == 0 && process::children().empty()) break;
+    ::usleep(500);
+  }
+  for (auto& [id, worker] : workers_) {
+    drain_output(id, worker);
+    if (!worker.lease) continue;
+    worker.drain_until = {};
+    while (!drained(worker)) ::usleep(2000);
+    worker.lease.release();
+  }
+  caller_.flush();
+}
+
+}  // namespace ionian

@@ -1,0 +1,112 @@
+#include <algorithm>
+#include <chrono>
+
+#include "exec/guardian.hpp"
+#include "ionian/error.hpp"
+
+namespace ionian {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+/// How long the driver may take to clear a dead worker's memory before we stop waiting.
+constexpr seconds kDrainLimit{10};
+constexpr milliseconds kDriverTimeout{2000};
+
+}  // namespace
+
+LeaseBook& Guardian::book() {
+  if (!book_) {
+    // The driver is asked only when the first GPU is: a run on CPUs never loads it.
+    InventoryOptions options = InventoryOptions::from_environment();
+    if (hello_.has_simulate) options.simulate = hello_.simulate;
+    options.processes = false;
+    LeaseBookOptions lease_options;
+    lease_options.lock_dir = hello_.lock_dir;
+    lease_options.match = parse_gpu_match(hello_.match);
+    book_ = std::make_unique<LeaseBook>(read_inventory(options), lease_options);
+  }
+  return *book_;
+}
+
+void Guardian::request_lease(WorkerState& worker) {
+  worker.phase = WorkerState::Phase::kQueued;
+  try {
+    LeaseOwner owner = this_process_as_owner(hello_.app, worker.order.function, hello_.run);
+    owner.pid = hello_.caller_pid;
+    worker.waiter = book().request(GpuRequest::parse(worker.order.request), owner, hello_.held_by_ancestors);
+    try_lease(worker);
+  } catch (const Error& error) {
+    message::send(caller_, message::LeaseFailed{worker.order.worker, error.kind(), error.what()});
+    worker.waiter.reset();
+    worker.phase = WorkerState::Phase::kEnded;
+  }
+}
+
+void Guardian::try_lease(WorkerState& worker) {
+  auto lease = worker.waiter->try_grant();
+  if (!lease) {
+    worker.retry_at = sys::Clock::now() + worker.waiter->retry_after();
+    explain(worker);
+    return;
+  }
+  worker.waiter.reset();
+  worker.lease = std::move(*lease);
+  launch(worker);
+}
+
+void Guardian::explain(WorkerState& worker) {
+  const auto now = sys::Clock::now();
+  if (now - worker.explained_at < seconds(1)) return;
+  worker.explained_at = now;
+  const std::string text = worker.waiter->explain().to_string(book_->inventory());
+  message::send(caller_, message::Waiting{worker.order.worker, text});
+}
+
+void Guardian::lease_changed() {
+  book_->drain_changes();
+  for (auto& [id, worker] : workers_) {
+    if (worker.phase == WorkerState::Phase::kQueued && worker.waiter) try_lease(worker);
+  }
+  std::vector<std::string> held;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.phase == WorkerState::Phase::kEnded || worker.release) continue;
+    for (const auto& device : worker.lease.devices()) held.push_back(device.uuid);
+  }
+  if (held.empty()) return;
+  auto wanted = book_->wanted(held);
+  if (!wanted.empty() || !told_wanted_.empty()) {
+    message::send(caller_, message::Wanted{wanted});
+    told_wanted_ = std::move(wanted);
+  }
+}
+
+bool Guardian::drained(WorkerState& worker) {
+  const auto now = sys::Clock::now();
+  if (worker.drain_until == sys::TimePoint{}) worker.drain_until = now + kDrainLimit;
+  for (const auto& device : worker.lease.devices()) {
+    if (device.simulated) continue;
+    const auto left = processes_on(device, kDriverTimeout);
+    if (left && !left->empty() && now < worker.drain_until) {
+      worker.retry_at = now + milliseconds(2);
+      return false;
+    }
+  }
+  return true;
+}
+
+void Guardian::give_back(WorkerState& worker) {
+  worker.waiter.reset();
+  if (!worker.lease) return;
+  // Every acquirer looks again after taking the lock, so a GPU that does not drain is not handed out
+  // even though its lock is free.
+  if (!drained(worker)) return;
+  worker.lease.release();
+  // Our own waiters need no news from the kernel.
+  for (auto& [id, other] : workers_) {
+    if (other.phase == WorkerState::Phase::kQueued) other.retry_at = sys::Clock::now();
+  }
+}
+
+}  // namespace ionian

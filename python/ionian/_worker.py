@@ -1,0 +1,82 @@
+"""The worker: takes calls in its main thread, one after the other, and answers them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from . import _core, _runtime
+from .exception import InputCancellation
+
+
+def _leave(code: int) -> None:
+    """Ends the process now. Python's own teardown is skipped: a forked CUDA context may hang in it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    os._exit(code)
+
+
+def _exit_code(exc: SystemExit) -> int:
+    if exc.code is None:
+        return 0
+    if isinstance(exc.code, int):
+        return exc.code & 0xFF
+    print(exc.code, file=sys.stderr)
+    return 1
+
+
+def _install_cancellation(worker: _core.Worker) -> None:
+    def on_cancel(signum: int, frame: object) -> None:
+        if worker.take_cancellation():
+            raise InputCancellation("the caller cancelled this call")
+
+    signal.signal(signal.SIGUSR1, on_cancel)
+
+
+def run(worker: _core.Worker) -> None:
+    """Serves until told to end; never returns."""
+    from .function_spec import load_spec
+    from .serialization import dumps, encode_exception, loads
+
+    _runtime.in_worker = True
+    _install_cancellation(worker)
+    setup = worker.setup()
+    try:
+        function = load_spec(setup)
+    except BaseException as exc:
+        import traceback
+
+        text = "".join(traceback.format_exception(exc))
+        worker.reply(_core.RAISED, text.encode(errors="replace"), None)
+        _leave(1)
+        return
+    worker.reply(_core.RETURNED, b"", None)
+    returned, raised = _core.RETURNED, _core.RAISED
+    take, started, reply = worker.next, worker.started, worker.reply
+    try:
+        while (request := take()) is not None:
+            try:
+                args, kwargs = loads(request[0], request[1])
+            except SystemExit as exc:
+                _leave(_exit_code(exc))
+            except BaseException as exc:
+                reply(raised, encode_exception(exc), None)
+                continue
+            request = None
+            started()
+            try:
+                value = function(*args, **kwargs)
+                head, buffers = dumps(value, "the result")
+                reply(returned, head, buffers)
+            except SystemExit as exc:
+                _leave(_exit_code(exc))
+            except BaseException as exc:
+                reply(raised, encode_exception(exc), None)
+            # What the call leaves behind is freed before the wait, not by the next call.
+            args = kwargs = value = head = buffers = None
+    finally:
+        _leave(0)
