@@ -26,11 +26,13 @@ struct Inventory {
 };
 
 struct InventoryOptions {
-  std::optional<std::string> simulate;         // "A10G:2,H100:8"; nullopt asks NVML
-  std::optional<std::string> visible_devices;  // a CUDA_VISIBLE_DEVICES that narrows the result
-  bool pci_bus_order = false;                  // CUDA_DEVICE_ORDER=PCI_BUS_ID: only for `reason`
-  std::chrono::milliseconds timeout{10'000};   // NVML that hangs longer is given up, with a reason
-  bool processes = true;                       // also list the processes on each GPU
+  /// "A10G:2,H100:8"; nullopt asks NVML.
+  std::optional<std::string> simulate = std::nullopt;
+  /// A CUDA_VISIBLE_DEVICES that narrows the result.
+  std::optional<std::string> visible_devices = std::nullopt;
+  bool pci_bus_order = false;                 // CUDA_DEVICE_ORDER=PCI_BUS_ID: only for `reason`
+  std::chrono::milliseconds timeout{10'000};  // NVML that hangs longer is given up, with a reason
+  bool processes = true;                      // also list the processes on each GPU
 
   /// Returns what the environment says: IONIAN_GPUS, CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER. An
   /// empty IONIAN_GPUS simulates nothing.

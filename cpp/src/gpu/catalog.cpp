@@ -116,7 +116,7 @@ constexpr double kBytesPerGiB = 1024.0 * 1024.0 * 1024.0;
 /// the dearest of the three that "any" tries first.
 int cost(const GpuModel& model) {
   if (model.usd_per_second) return static_cast<int>(std::lround(*model.usd_per_second * 1e6));
-  return static_cast<int>(std::lround(307 + 0.2 * model.bandwidth_gbs + 2.0 * model.memory_gb));
+  return static_cast<int>(std::lround(307 + 0.18 * model.bandwidth_gbs + 2.0 * model.memory_gb));
 }
 
 }  // namespace

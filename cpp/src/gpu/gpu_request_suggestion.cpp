@@ -182,7 +182,8 @@ std::string suggest(std::string_view text) {
   const std::string wanted = plain(text);
   if (wanted.find(',') != std::string::npos) return suggest_list(wanted);
   if (!wanted.empty() && std::all_of(wanted.begin(), wanted.end(), text::is_digit)) {
-    return "any" + count_suffix(wanted);
+    const std::string any = "any" + count_suffix(wanted);
+    return is_valid(any) ? any : "any";
   }
   const std::size_t colon = std::min(wanted.find(':'), wanted.size());
   const std::string type = suggest_type(std::string_view(wanted).substr(0, colon));

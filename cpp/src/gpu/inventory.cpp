@@ -57,8 +57,11 @@ InventoryOptions InventoryOptions::from_environment() {
 }
 
 Inventory read_inventory(const InventoryOptions& options) {
-  const Inventory all = options.simulate ? simulate(*options.simulate)
-                                         : read_nvml(options.processes, options.timeout);
+  Inventory all = options.simulate ? simulate(*options.simulate)
+                                   : read_nvml(options.processes, options.timeout);
+  if (all.source == Inventory::Source::kNone) {
+    add_reason(all, "to work without a GPU, simulate some: IONIAN_GPUS=\"A10G:2\"");
+  }
   return options.visible_devices ? apply_mask(all, *options.visible_devices, options.pci_bus_order)
                                  : all;
 }

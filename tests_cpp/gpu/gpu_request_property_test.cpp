@@ -1,0 +1,146 @@
+// Random texts against an independent reading of the grammar: a regular expression and a range.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <random>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ionian/catalog.hpp"
+#include "ionian/error.hpp"
+#include "ionian/gpu_request.hpp"
+
+namespace ionian {
+namespace {
+
+std::string upper(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return text;
+}
+
+/// Returns whether the grammar has `text`, without any code of the parser.
+bool is_valid(const std::string& text) {
+  static const std::set<std::string> kNames = [] {
+    std::set<std::string> names;
+    for (const auto& model : catalog()) {
+      names.insert(std::string(model.type));
+      names.insert(model.aliases.begin(), model.aliases.end());
+    }
+    return names;
+  }();
+  static const std::regex kItem("([A-Z0-9._-]+?)([!+]?)(?::([1-9][0-9]{0,9}))?");
+  static const std::regex kMemory("[1-9][0-9]{0,9}GB");
+  static const std::regex kUuid(
+      "(GPU|MIG)-[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}");
+  std::smatch parts;
+  const std::string folded = upper(text);
+  if (!std::regex_match(folded, parts, kItem)) return false;
+  const std::string type = parts[1];
+  const long long count = parts[3].matched ? std::stoll(parts[3]) : 1;
+  if (count > 2147483647) return false;
+  if (type == "ANY") return parts[2].length() == 0;
+  if (std::regex_match(type, kUuid)) return parts[2].length() == 0 && count == 1;
+  if (std::regex_match(type, kMemory)) return std::stoll(type) <= 4294967295LL;
+  return kNames.count(type) == 1;
+}
+
+/// Makes texts near the grammar: pieces that belong to it, joined and then damaged now and then.
+class Texts {
+ public:
+  explicit Texts(unsigned seed) : random_(seed) {}
+  std::string next() {
+    static const std::vector<std::string> kPieces{"H100",
+                                                  "h100",
+                                                  "A100",
+                                                  "-80GB",
+                                                  "-40GB",
+                                                  "any",
+                                                  "40GB",
+                                                  "GB",
+                                                  "RTX",
+                                                  "4090",
+                                                  "!",
+                                                  "+",
+                                                  ":",
+                                                  ":",
+                                                  ":1",
+                                                  ":8",
+                                                  ":0",
+                                                  ":02",
+                                                  "2",
+                                                  "0",
+                                                  "9",
+                                                  " ",
+                                                  "\n",
+                                                  "\t",
+                                                  "GPU-",
+                                                  "MIG-",
+                                                  "01234567-89ab-cdef-0123-456789abcdef",
+                                                  "-",
+                                                  "_",
+                                                  ".",
+                                                  ",",
+                                                  ":2147483647",
+                                                  ":2147483648",
+                                                  std::string(1, '\0'),
+                                                  "\xef\xbc\x91",
+                                                  "\xff",
+                                                  "T4",
+                                                  "l4",
+                                                  "B200",
+                                                  "b300"};
+    std::string text;
+    for (auto n = pick(4); n-- > 0;) text += kPieces[pick(kPieces.size() - 1)];
+    if (!text.empty() && pick(9) == 0) text.erase(pick(text.size() - 1), 1);
+    if (!text.empty() && pick(9) == 0) text[pick(text.size() - 1)] = static_cast<char>(pick(255));
+    return text;
+  }
+
+ private:
+  std::size_t pick(std::size_t most) {
+    return std::uniform_int_distribution<std::size_t>(0, most)(random_);
+  }
+  std::mt19937 random_;
+};
+
+TEST(GpuRequestProperty, AcceptsExactlyWhatAnIndependentReadingAccepts) {
+  Texts texts(20261123);
+  int accepted = 0;
+  for (int i = 0; i < 6000; ++i) {
+    const std::string text = texts.next();
+    try {
+      const auto request = GpuRequest::parse(text);
+      ++accepted;
+      ASSERT_TRUE(is_valid(text)) << ::testing::PrintToString(text);
+      ASSERT_EQ(GpuRequest::parse(request.to_string()), request) << ::testing::PrintToString(text);
+      ASSERT_EQ(GpuRequest::parse(request.to_string()).to_string(), request.to_string());
+    } catch (const GpuRequestError& error) {
+      ASSERT_FALSE(is_valid(text)) << ::testing::PrintToString(text) << error.what();
+      ASSERT_LE(error.position, text.size());
+      ASSERT_LT(std::string(error.what()).find('\n'), 200U) << error.what();
+      if (!error.suggestion.empty() && error.suggestion[0] != '[') {
+        ASSERT_TRUE(is_valid(error.suggestion)) << error.suggestion;
+      }
+    }
+  }
+  EXPECT_GT(accepted, 200);  // else the texts are too wild to test acceptance
+}
+
+TEST(GpuRequestProperty, EveryNameOfTheCatalogMeansItsModel) {
+  for (const auto& model : catalog()) {
+    for (const std::string suffix : {"", "!", "+", ":3", "!:8"}) {
+      const std::string canonical = std::string(model.type) + suffix;
+      EXPECT_EQ(GpuRequest::parse(canonical).to_string(), canonical);
+      for (const auto alias : model.aliases) {
+        EXPECT_EQ(GpuRequest::parse(std::string(alias) + suffix).to_string(), canonical);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ionian

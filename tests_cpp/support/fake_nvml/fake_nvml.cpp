@@ -1,0 +1,386 @@
+// fake_nvml.cpp: a libnvidia-ml.so that says what a file tells it to.
+//
+// The file is named by FAKE_NVML and read by every nvmlInit_v2. One statement a line:
+//
+//   driver 580.95.05               the driver version
+//   init 999                       what nvmlInit_v2 returns
+//   count 3000000000               what nvmlDeviceGetCount_v2 says, where it is not the number of
+//   GPUs count_error 2                  what it returns hang nvmlDeviceGetName         that call
+//   does not return before FAKE_NVML + ".release" exists gpu uuid=GPU-..;name=NVIDIA
+//   L4;total=24000000000;...      the next GPU slice uuid=MIG-..;name=...;total=... a slice of the
+//   GPU before it ancestor 0 1 30                nvmlGpuTopologyLevel_t of a pair p2p 0 1 0
+//   nvmlGpuP2PStatus_t of a pair for NVLink
+//
+// Keys of gpu: uuid name total used bus cc (9.0) cpus (a hexadecimal mask of the first 64) mig (0
+// or 1) nvlinks ("switch*18" or "00000000:3B:00.0*2", joined by ',') processes ("pid:bytes", joined
+// by ',') and handle_error uuid_error name_error memory_error pci_error process_error: what that
+// call returns.
+//
+// FAKE_NVML_PROCESSES, set when this is compiled, is the version of the process list: 3 (default),
+// 1, or 535 for the drivers whose version 3 had a longer entry.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#ifndef FAKE_NVML_PROCESSES
+#define FAKE_NVML_PROCESSES 3
+#endif
+
+namespace fake_nvml {
+
+constexpr int kSuccess = 0;
+constexpr int kUninitialized = 1;
+constexpr int kInvalidArgument = 2;
+constexpr int kNotSupported = 3;
+constexpr int kNotFound = 6;
+constexpr int kInsufficientSize = 7;
+
+using Fields = std::map<std::string, std::string>;
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+struct Gpu {
+  int index = 0;
+  Gpu* whole = nullptr;
+  Fields fields;
+  std::deque<Gpu> slices;
+
+  [[nodiscard]] std::string text(const std::string& key) const {
+    const auto found = fields.find(key);
+    return found == fields.end() ? "" : found->second;
+  }
+  [[nodiscard]] unsigned long long number(const std::string& key) const {
+    return std::strtoull(text(key).c_str(), nullptr, 0);
+  }
+  [[nodiscard]] int error(const std::string& key) const { return static_cast<int>(number(key)); }
+};
+
+struct Machine {
+  std::string file;
+  std::string driver = "580.95.05";
+  int init = kSuccess;
+  int count_error = kSuccess;
+  unsigned long long count = ~0ULL;
+  std::string hang;
+  std::deque<Gpu> gpus;
+  std::map<std::pair<int, int>, int> ancestors;
+  std::map<std::pair<int, int>, int> p2p;
+};
+
+Fields read_fields(const std::string& text) {
+  Fields fields;
+  for (const auto& part : split(text, ';')) {
+    const auto equals = part.find('=');
+    fields[part.substr(0, equals)] = part.substr(std::min(equals, part.size() - 1) + 1);
+  }
+  return fields;
+}
+
+void read_statement(Machine& machine, const std::string& word, const std::string& rest) {
+  std::istringstream stream(rest);
+  if (word == "driver") machine.driver = rest;
+  if (word == "init") stream >> machine.init;
+  if (word == "count") stream >> machine.count;
+  if (word == "count_error") stream >> machine.count_error;
+  if (word == "hang") machine.hang = rest;
+  if (word == "gpu") {
+    machine.gpus.push_back({static_cast<int>(machine.gpus.size()), nullptr, read_fields(rest), {}});
+  }
+  if (word == "slice") {
+    Gpu& whole = machine.gpus.back();
+    whole.slices.push_back({whole.index, &whole, read_fields(rest), {}});
+  }
+  if (word == "ancestor" || word == "p2p") {
+    int a = 0;
+    int b = 0;
+    int value = 0;
+    stream >> a >> b >> value;
+    auto& pairs = word == "p2p" ? machine.p2p : machine.ancestors;
+    pairs[{a, b}] = pairs[{b, a}] = value;
+  }
+}
+
+std::mutex mutex;
+std::vector<std::unique_ptr<Machine>> machines;  // old ones stay: a call may hang in one
+Machine* machine = nullptr;
+
+void hang_in(const char* function) {
+  if (machine == nullptr || machine->hang != function) return;
+  const std::string release = machine->file + ".release";
+  while (!std::ifstream(release)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+int copy(const std::string& text, char* out, unsigned length) {
+  if (text.size() + 1 > length) return kInsufficientSize;
+  std::memcpy(out, text.c_str(), text.size() + 1);
+  return kSuccess;
+}
+
+int pair_value(const std::map<std::pair<int, int>, int>& pairs, const Gpu* a, const Gpu* b,
+               int* out) {
+  const auto found = pairs.find({a->index, b->index});
+  if (found == pairs.end()) return kNotSupported;
+  *out = found->second;
+  return kSuccess;
+}
+
+/// Returns where each NVLink of a GPU ends: "switch" or a bus id.
+std::vector<std::string> nvlinks(const Gpu* gpu) {
+  std::vector<std::string> ends;
+  for (const auto& part : split(gpu->text("nvlinks"), ',')) {
+    const auto star = part.find('*');
+    const int times = star == std::string::npos ? 1 : std::atoi(part.c_str() + star + 1);
+    ends.insert(ends.end(), static_cast<std::size_t>(times), part.substr(0, star));
+  }
+  return ends;
+}
+
+struct PciInfo {
+  char legacy[16];
+  unsigned domain, bus, device, pci_device_id, pci_subsystem_id;
+  char bus_id[32];
+};
+
+int fill_pci(const std::string& bus_id, PciInfo* out) {
+  *out = {};
+  return copy(bus_id, out->bus_id, sizeof(out->bus_id));
+}
+
+template <class Entry>
+int list_processes(const Gpu* gpu, unsigned* count, Entry* entries) {
+  if (const int error = gpu->error("process_error"); error != 0) return error;
+  const auto parts = split(gpu->text("processes"), ',');
+  const unsigned room = *count;
+  *count = static_cast<unsigned>(parts.size());
+  if (parts.size() > room) return kInsufficientSize;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto colon = parts[i].find(':');
+    std::memset(&entries[i], 0xee, sizeof(Entry));
+    entries[i].pid = static_cast<unsigned>(std::strtoul(parts[i].c_str(), nullptr, 10));
+    entries[i].memory = parts[i].substr(colon + 1) == "unknown"
+                            ? ~0ULL
+                            : std::strtoull(parts[i].c_str() + colon + 1, nullptr, 10);
+  }
+  return kSuccess;
+}
+
+}  // namespace fake_nvml
+
+using namespace fake_nvml;
+
+extern "C" {
+
+int nvmlInit_v2() {
+  auto fresh = std::make_unique<Machine>();
+  const char* name = std::getenv("FAKE_NVML");
+  fresh->file = name == nullptr ? "" : name;
+  std::ifstream file(fresh->file);
+  for (std::string line; std::getline(file, line);) {
+    const auto space = line.find(' ');
+    if (space != std::string::npos) {
+      read_statement(*fresh, line.substr(0, space), line.substr(space + 1));
+    }
+  }
+  const int result = fresh->init;
+  {
+    const std::scoped_lock lock(mutex);
+    machine = machines.emplace_back(std::move(fresh)).get();
+  }
+  hang_in("nvmlInit_v2");
+  return result;
+}
+
+int nvmlShutdown() { return machine == nullptr ? kUninitialized : kSuccess; }
+
+const char* nvmlErrorString(int code) {
+  switch (code) {
+    case 15:
+      return "GPU is lost";
+    case 16:
+      return "GPU requires reset";
+    case 18:
+      return "Driver/library version mismatch";
+    case 9:
+      return "Driver Not Loaded";
+    case 999:
+      return "Unknown Error";
+    default:
+      return "";
+  }
+}
+
+int nvmlSystemGetDriverVersion(char* out, unsigned length) {
+  return copy(machine->driver, out, length);
+}
+
+int nvmlDeviceGetCount_v2(unsigned* count) {
+  hang_in("nvmlDeviceGetCount_v2");
+  *count = machine->count == ~0ULL ? static_cast<unsigned>(machine->gpus.size())
+                                   : static_cast<unsigned>(machine->count);
+  return machine->count_error;
+}
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, Gpu** out) {
+  if (index >= machine->gpus.size()) return kInvalidArgument;
+  *out = &machine->gpus[index];
+  return (*out)->error("handle_error");
+}
+
+int nvmlDeviceGetHandleByUUID(const char* uuid, Gpu** out) {
+  for (auto& gpu : machine->gpus) {
+    if (gpu.text("uuid") == uuid) {
+      *out = &gpu;
+      return kSuccess;
+    }
+    for (auto& slice : gpu.slices) {
+      if (slice.text("uuid") != uuid) continue;
+      *out = &slice;
+      return kSuccess;
+    }
+  }
+  return kNotFound;
+}
+
+int nvmlDeviceGetUUID(const Gpu* gpu, char* out, unsigned length) {
+  const int error = gpu->error("uuid_error");
+  return error != 0 ? error : copy(gpu->text("uuid"), out, length);
+}
+
+int nvmlDeviceGetName(const Gpu* gpu, char* out, unsigned length) {
+  hang_in("nvmlDeviceGetName");
+  const int error = gpu->error("name_error");
+  if (error != 0) return error;
+  if (gpu->text("name") != "endless") return copy(gpu->text("name"), out, length);
+  std::memset(out, 'x', length);  // no NUL, and a byte that is no ASCII
+  out[0] = static_cast<char>(0xff);
+  return kSuccess;
+}
+
+int nvmlDeviceGetMemoryInfo(const Gpu* gpu, unsigned long long* out) {
+  const int error = gpu->error("memory_error");
+  if (error != 0) return error;
+  out[0] = gpu->number("total");
+  out[2] = gpu->number("used");
+  out[1] = out[0] - out[2];
+  return kSuccess;
+}
+
+int nvmlDeviceGetPciInfo_v3(const Gpu* gpu, PciInfo* out) {
+  const int error = gpu->error("pci_error");
+  return error != 0 ? error : fill_pci(gpu->text("bus"), out);
+}
+
+int nvmlDeviceGetCudaComputeCapability(const Gpu* gpu, int* major, int* minor) {
+  const auto parts = split(gpu->text("cc"), '.');
+  if (parts.size() != 2) return kNotSupported;
+  *major = std::atoi(parts[0].c_str());
+  *minor = std::atoi(parts[1].c_str());
+  return kSuccess;
+}
+
+int nvmlDeviceGetCpuAffinity(const Gpu* gpu, unsigned size, unsigned long* words) {
+  if (gpu->text("cpus").empty()) return kNotSupported;
+  std::fill_n(words, size, 0UL);
+  words[0] = static_cast<unsigned long>(std::strtoull(gpu->text("cpus").c_str(), nullptr, 16));
+  return kSuccess;
+}
+
+int nvmlDeviceGetTopologyCommonAncestor(const Gpu* a, const Gpu* b, int* level) {
+  return pair_value(machine->ancestors, a, b, level);
+}
+
+int nvmlDeviceGetP2PStatus(const Gpu* a, const Gpu* b, int index, int* status) {
+  return index == 2 ? pair_value(machine->p2p, a, b, status) : kNotSupported;
+}
+
+int nvmlDeviceGetNvLinkState(const Gpu* gpu, unsigned link, int* active) {
+  const auto ends = nvlinks(gpu);
+  if (ends.empty()) return kNotSupported;
+  if (link >= ends.size()) return kInvalidArgument;
+  *active = 1;
+  return kSuccess;
+}
+
+int nvmlDeviceGetNvLinkRemoteDeviceType(const Gpu* gpu, unsigned link, int* type) {
+  const std::string end = nvlinks(gpu).at(link);
+  if (end == "hidden") return kNotSupported;
+  *type = end == "switch" ? 2 : 0;
+  return kSuccess;
+}
+
+int nvmlDeviceGetNvLinkRemotePciInfo_v2(const Gpu* gpu, unsigned link, PciInfo* out) {
+  const std::string end = nvlinks(gpu).at(link);
+  return end == "hidden" ? kNotSupported : fill_pci(end, out);
+}
+
+int nvmlDeviceGetMigMode(const Gpu* gpu, unsigned* current, unsigned* pending) {
+  if (gpu->text("mig").empty()) return kNotSupported;
+  *current = *pending = static_cast<unsigned>(gpu->number("mig"));
+  return kSuccess;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(const Gpu*, unsigned* count) {
+  *count = 7;
+  return kSuccess;
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(Gpu* gpu, unsigned index, Gpu** out) {
+  if (index >= gpu->slices.size()) return kNotFound;
+  *out = &gpu->slices[index];
+  return kSuccess;
+}
+
+struct ProcessVersion1 {
+  unsigned pid;
+  unsigned long long memory;
+};
+struct ProcessVersion2 {
+  unsigned pid;
+  unsigned long long memory;
+  unsigned gpu_instance, compute_instance;
+};
+struct ProcessEarly535 {
+  unsigned pid;
+  unsigned long long memory;
+  unsigned gpu_instance, compute_instance;
+  unsigned long long protected_memory;
+};
+
+#if FAKE_NVML_PROCESSES == 1
+int nvmlDeviceGetComputeRunningProcesses(const Gpu* gpu, unsigned* count, ProcessVersion1* out) {
+  return list_processes(gpu, count, out);
+}
+#elif FAKE_NVML_PROCESSES == 535
+int nvmlDeviceGetConfComputeMemSizeInfo() { return kNotSupported; }
+int nvmlDeviceGetComputeRunningProcesses_v3(const Gpu* gpu, unsigned* count, ProcessEarly535* out) {
+  return list_processes(gpu, count, out);
+}
+#else
+int nvmlDeviceGetConfComputeMemSizeInfo() { return kNotSupported; }
+int nvmlDeviceGetRunningProcessDetailList() { return kNotSupported; }
+int nvmlDeviceGetComputeRunningProcesses_v3(const Gpu* gpu, unsigned* count, ProcessVersion2* out) {
+  hang_in("nvmlDeviceGetComputeRunningProcesses_v3");
+  return list_processes(gpu, count, out);
+}
+#endif
+
+}  // extern "C"
