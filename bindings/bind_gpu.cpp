@@ -2,12 +2,18 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "bindings.hpp"
 #include "ionian/catalog.hpp"
 #include "ionian/error.hpp"
 #include "ionian/gpu_request.hpp"
@@ -95,10 +101,10 @@ py::list names(std::span<const std::string_view> all) {
 }
 
 std::chrono::milliseconds milliseconds(double seconds) {
-  constexpr double kDay = 86400;
+  constexpr double day = 86400;
   if (!(seconds > 0)) throw InvalidError("[timeout] expected seconds above 0");
   return std::chrono::milliseconds(
-      static_cast<std::int64_t>(std::ceil(std::min(seconds, kDay) * 1000)));
+      static_cast<std::int64_t>(std::ceil(std::min(seconds, day) * 1000)));
 }
 
 Inventory read(const std::optional<std::string>& simulate,
@@ -229,14 +235,11 @@ void bind_catalog(py::module_& m) {
 }
 
 }  // namespace
-
-void bind_gpu(py::module_& m);
+}  // namespace ionian
 
 void bind_gpu(py::module_& m) {
-  bind_request(m);
-  bind_device(m);
-  bind_inventory(m);
-  bind_catalog(m);
+  ionian::bind_request(m);
+  ionian::bind_device(m);
+  ionian::bind_inventory(m);
+  ionian::bind_catalog(m);
 }
-
-}  // namespace ionian

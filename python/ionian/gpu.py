@@ -1,9 +1,12 @@
 """What ``gpu=`` takes: a text, one of these objects, or a list of either in order of preference.
 
-    gpu="H100:8"    gpu=ionian.gpu.A100(size="80GB", count=4)    gpu=["H100", ionian.gpu.L40S(), "any"]
+    gpu="H100:8"
+    gpu=ionian.gpu.A100(size="80GB", count=4)
+    gpu=["H100", ionian.gpu.L40S(), "any"]
 
-Every model of the catalog is here under its name, with ``_`` for ``-``: ``T4``, ``H100``, ``RTX4090``,
-``RTX_PRO_6000``. ``Any`` is any GPU. The objects are values: frozen, equal if they mean the same.
+Every model of the catalog is here under its name, with ``_`` for ``-``: ``T4``, ``H100``,
+``RTX4090``, ``RTX_PRO_6000``. ``Any`` is any GPU. The objects are values: frozen, equal if they mean
+the same.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _MAX_ALTERNATIVES = 64
-_SHOWN = 60
+_SHOWN = 40
 
 
 class GPU:
@@ -199,19 +202,19 @@ def __dir__() -> list[str]:
 
 
 def _shown(value: object) -> str:
-    """Returns a short text for ``value``, whatever its ``repr`` does."""
-    try:
+    """Returns a short text for ``value`` without running code of its own, which may do anything."""
+    small = type(value) is int and abs(value) < 10**12
+    if small or value is None or type(value) in (bool, float):
         text = repr(value)
-        if type(text) is not str:
-            raise TypeError
-    except Exception:
-        text = f"<{type(value).__name__}>"
-    text = text.encode("ascii", "backslashreplace").decode("ascii")
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    elif type(value) is str or type(value) is bytes:
+        text = repr(value[:_SHOWN])
+    else:
+        text = f"an object of type {type(value).__name__[:_SHOWN]}"
+    return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _text(value: object, origin: str) -> str:
-    """Returns the text of one item. Exact types only: a subclass of str can lie about its content."""
+    """Returns the text of one item. Exact types only: a subclass of str can lie about itself."""
     if type(value) is str:
         # A lone surrogate cannot be UTF-8. Escaped it is still no item, and the error can show it.
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -219,14 +222,14 @@ def _text(value: object, origin: str) -> str:
         return str(value)
     hint = ""
     if value is True:
-        hint = '; for any GPU write "any"'
+        hint = '\nFor any GPU write "any".'
     elif isinstance(value, str):
-        hint = "; pass a plain str: str(value)"
+        hint = "\nIt is a subclass of str: pass a plain one, str(value)."
     elif isinstance(value, (tuple, set, frozenset)) and origin == "[gpu]":
-        hint = "; alternatives in order of preference are a list"
+        hint = "\nAlternatives in order of preference are a list: list(value)."
     raise InvalidError(
         f'{origin} expected a text such as "H100:2", an ionian.gpu object, a list of them or None, '
-        f"got {type(value).__name__} {_shown(value)}{hint}"
+        f"got {_shown(value)}{hint}"
     )
 
 
@@ -263,5 +266,5 @@ def _warn_of_duplicates(texts: list[str], stacklevel: int) -> None:
     warnings.warn(
         f"[gpu] {twice[0]!r} is listed more than once; the later one is never reached",
         UserWarning,
-        stacklevel=stacklevel + 1,
+        stacklevel=stacklevel,
     )

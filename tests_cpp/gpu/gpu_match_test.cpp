@@ -15,11 +15,11 @@ constexpr GpuMatch kMatches[] = {GpuMatch::kExact, GpuMatch::kUpgrade, GpuMatch:
 
 /// One GPU of every kind that the rows below speak of.
 const std::vector<Device>& devices() {
-  static const auto kDevices =
+  static const auto all =
       read_inventory({.simulate = "T4,L4,A10G,L40S,A100-40GB,A100-80GB,H100,H200,B200,B300,GB200,"
                                   "V100-32GB,RTX4090,RTX5090"})
           .devices;
-  return kDevices;
+  return all;
 }
 
 std::string granted(const std::string& request, GpuMatch match) {

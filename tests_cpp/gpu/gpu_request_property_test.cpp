@@ -24,7 +24,7 @@ std::string upper(std::string text) {
 
 /// Returns whether the grammar has `text`, without any code of the parser.
 bool is_valid(const std::string& text) {
-  static const std::set<std::string> kNames = [] {
+  static const std::set<std::string> names_of_catalog = [] {
     std::set<std::string> names;
     for (const auto& model : catalog()) {
       names.insert(std::string(model.type));
@@ -32,20 +32,20 @@ bool is_valid(const std::string& text) {
     }
     return names;
   }();
-  static const std::regex kItem("([A-Z0-9._-]+?)([!+]?)(?::([1-9][0-9]{0,9}))?");
-  static const std::regex kMemory("[1-9][0-9]{0,9}GB");
-  static const std::regex kUuid(
+  static const std::regex item("([A-Z0-9._-]+?)([!+]?)(?::([1-9][0-9]{0,9}))?");
+  static const std::regex memory("[1-9][0-9]{0,9}GB");
+  static const std::regex uuid(
       "(GPU|MIG)-[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}");
   std::smatch parts;
   const std::string folded = upper(text);
-  if (!std::regex_match(folded, parts, kItem)) return false;
+  if (!std::regex_match(folded, parts, item)) return false;
   const std::string type = parts[1];
   const long long count = parts[3].matched ? std::stoll(parts[3]) : 1;
   if (count > 2147483647) return false;
   if (type == "ANY") return parts[2].length() == 0;
-  if (std::regex_match(type, kUuid)) return parts[2].length() == 0 && count == 1;
-  if (std::regex_match(type, kMemory)) return std::stoll(type) <= 4294967295LL;
-  return kNames.count(type) == 1;
+  if (std::regex_match(type, uuid)) return parts[2].length() == 0 && count == 1;
+  if (std::regex_match(type, memory)) return std::stoll(type) <= 4294967295LL;
+  return names_of_catalog.count(type) == 1;
 }
 
 /// Makes texts near the grammar: pieces that belong to it, joined and then damaged now and then.
@@ -53,48 +53,48 @@ class Texts {
  public:
   explicit Texts(unsigned seed) : random_(seed) {}
   std::string next() {
-    static const std::vector<std::string> kPieces{"H100",
-                                                  "h100",
-                                                  "A100",
-                                                  "-80GB",
-                                                  "-40GB",
-                                                  "any",
-                                                  "40GB",
-                                                  "GB",
-                                                  "RTX",
-                                                  "4090",
-                                                  "!",
-                                                  "+",
-                                                  ":",
-                                                  ":",
-                                                  ":1",
-                                                  ":8",
-                                                  ":0",
-                                                  ":02",
-                                                  "2",
-                                                  "0",
-                                                  "9",
-                                                  " ",
-                                                  "\n",
-                                                  "\t",
-                                                  "GPU-",
-                                                  "MIG-",
-                                                  "01234567-89ab-cdef-0123-456789abcdef",
-                                                  "-",
-                                                  "_",
-                                                  ".",
-                                                  ",",
-                                                  ":2147483647",
-                                                  ":2147483648",
-                                                  std::string(1, '\0'),
-                                                  "\xef\xbc\x91",
-                                                  "\xff",
-                                                  "T4",
-                                                  "l4",
-                                                  "B200",
-                                                  "b300"};
+    static const std::vector<std::string> pieces{"H100",
+                                                 "h100",
+                                                 "A100",
+                                                 "-80GB",
+                                                 "-40GB",
+                                                 "any",
+                                                 "40GB",
+                                                 "GB",
+                                                 "RTX",
+                                                 "4090",
+                                                 "!",
+                                                 "+",
+                                                 ":",
+                                                 ":",
+                                                 ":1",
+                                                 ":8",
+                                                 ":0",
+                                                 ":02",
+                                                 "2",
+                                                 "0",
+                                                 "9",
+                                                 " ",
+                                                 "\n",
+                                                 "\t",
+                                                 "GPU-",
+                                                 "MIG-",
+                                                 "01234567-89ab-cdef-0123-456789abcdef",
+                                                 "-",
+                                                 "_",
+                                                 ".",
+                                                 ",",
+                                                 ":2147483647",
+                                                 ":2147483648",
+                                                 std::string(1, '\0'),
+                                                 "\xef\xbc\x91",
+                                                 "\xff",
+                                                 "T4",
+                                                 "l4",
+                                                 "B200",
+                                                 "b300"};
     std::string text;
-    for (auto n = pick(4); n-- > 0;) text += kPieces[pick(kPieces.size() - 1)];
+    for (auto n = pick(4); n-- > 0;) text += pieces[pick(pieces.size() - 1)];
     if (!text.empty() && pick(9) == 0) text.erase(pick(text.size() - 1), 1);
     if (!text.empty() && pick(9) == 0) text[pick(text.size() - 1)] = static_cast<char>(pick(255));
     return text;
@@ -110,7 +110,7 @@ class Texts {
 TEST(GpuRequestProperty, AcceptsExactlyWhatAnIndependentReadingAccepts) {
   Texts texts(20261123);
   int accepted = 0;
-  for (int i = 0; i < 6000; ++i) {
+  for (int i = 0; i < 3000; ++i) {
     const std::string text = texts.next();
     try {
       const auto request = GpuRequest::parse(text);
@@ -127,7 +127,7 @@ TEST(GpuRequestProperty, AcceptsExactlyWhatAnIndependentReadingAccepts) {
       }
     }
   }
-  EXPECT_GT(accepted, 200);  // else the texts are too wild to test acceptance
+  EXPECT_GT(accepted, 100);  // else the texts are too wild to test acceptance
 }
 
 TEST(GpuRequestProperty, EveryNameOfTheCatalogMeansItsModel) {

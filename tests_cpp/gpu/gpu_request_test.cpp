@@ -75,7 +75,9 @@ struct Rejected {
   std::string suggestion;
 };
 
-void PrintTo(const Rejected& each, std::ostream* out) { *out << each.text.substr(0, 40); }
+std::ostream& operator<<(std::ostream& out, const Rejected& each) {
+  return out << each.text.substr(0, 40);
+}
 
 class GpuRequestRejects : public ::testing::TestWithParam<Rejected> {};
 

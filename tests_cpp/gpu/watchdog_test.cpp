@@ -49,6 +49,7 @@ TEST(Watchdog, LetsOneIn) {
   auto inside = std::make_shared<std::atomic<int>>(0);
   auto most = std::make_shared<std::atomic<int>>(0);
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([=] {
       EXPECT_EQ(run_watched(

@@ -28,8 +28,8 @@ inline constexpr Model kT4{"T4", "Tesla T4", 16, 7, 5};
 inline constexpr Model kL4{"L4", "NVIDIA L4", 24, 8, 9};
 inline constexpr Model kA10G{"A10G", "NVIDIA A10G", 24, 8, 6};
 inline constexpr Model kL40S{"L40S", "NVIDIA L40S", 48, 8, 9};
-inline constexpr Model kA100_40{"A100-40GB", "NVIDIA A100-SXM4-40GB", 40, 8, 0};
-inline constexpr Model kA100_80{"A100-80GB", "NVIDIA A100-SXM4-80GB", 80, 8, 0};
+inline constexpr Model kA100x40{"A100-40GB", "NVIDIA A100-SXM4-40GB", 40, 8, 0};
+inline constexpr Model kA100x80{"A100-80GB", "NVIDIA A100-SXM4-80GB", 80, 8, 0};
 inline constexpr Model kH100{"H100", "NVIDIA H100 80GB HBM3", 80, 9, 0};
 inline constexpr Model kH200{"H200", "NVIDIA H200", 141, 9, 0};
 inline constexpr Model kB200{"B200", "NVIDIA B200", 180, 10, 0};
@@ -83,7 +83,7 @@ inline Inventory none() { return {}; }
 inline Inventory one_a10g() { return machine({kA10G}); }
 inline Inventory workstation_2x4090() { return machine({kRtx4090, kRtx4090}, Link::kHost); }
 inline Inventory dgx_h100() { return nvswitch(kH100, 8, 18); }
-inline Inventory dgx_a100() { return nvswitch(kA100_80, 8, 12); }
+inline Inventory dgx_a100() { return nvswitch(kA100x80, 8, 12); }
 inline Inventory hgx_h200() { return nvswitch(kH200, 8, 18); }
 inline Inventory dgx_b200() { return nvswitch(kB200, 8, 18); }
 
@@ -132,7 +132,7 @@ inline Inventory dgx_v100() {
 
 /// One T4, two A10G, one A100-80GB and two H100 that NVLink joins: no gang of four.
 inline Inventory mixed() {
-  Inventory inventory = on_two_nodes(machine({kT4, kA10G, kA10G, kA100_80, kH100, kH100}));
+  Inventory inventory = on_two_nodes(machine({kT4, kA10G, kA10G, kA100x80, kH100, kH100}));
   inventory.topology.set(1, 2, Link::kNode);
   inventory.topology.set(4, 5, Link::kNvlink, 18);
   return inventory;

@@ -95,6 +95,7 @@ class Catalog {
 
   std::span<const std::string_view> keep(std::vector<std::string> items) {
     std::vector<std::string_view> views;
+    views.reserve(items.size());
     for (auto& item : items) views.push_back(strings_.emplace_back(std::move(item)));
     return lists_.emplace_back(std::move(views));
   }
@@ -122,8 +123,8 @@ int cost(const GpuModel& model) {
 }  // namespace
 
 std::span<const GpuModel> catalog() {
-  static const Catalog& kCatalog = *new Catalog;  // never destroyed: its views outlive everything
-  return kCatalog.models();
+  static const Catalog& everything = *new Catalog;  // never destroyed: its views outlive everything
+  return everything.models();
 }
 
 const GpuModel* find_model(std::string_view name) {

@@ -6,7 +6,7 @@
 // look-alike ("h1OO"), a hyphen too many or too few ("L-40S"), an ending left out ("A100-80").
 #include <algorithm>
 #include <array>
-#include <limits>
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -55,9 +55,9 @@ std::string plain(std::string_view text) {
 }
 
 bool look_alike(char a, char b) {
-  constexpr std::array<std::pair<char, char>, 6> kPairs{
+  constexpr std::array<std::pair<char, char>, 6> pairs{
       {{'O', '0'}, {'I', '1'}, {'L', '1'}, {'S', '5'}, {'B', '8'}, {'Z', '2'}}};
-  return std::any_of(kPairs.begin(), kPairs.end(), [&](const auto& pair) {
+  return std::any_of(pairs.begin(), pairs.end(), [&](const auto& pair) {
     return (pair.first == a && pair.second == b) || (pair.first == b && pair.second == a);
   });
 }
@@ -106,7 +106,10 @@ std::string nearest(std::string_view name) {
   int best = limit + 1;
   std::string_view found;
   const auto consider = [&](std::string_view candidate, std::string_view type) {
-    const int cost = distance(wanted, text::upper(candidate));
+    // Each character too many or too few costs at least 1.
+    const auto gap = static_cast<int>(candidate.size()) - static_cast<int>(wanted.size());
+    if (std::abs(gap) >= best) return;
+    const int cost = distance(wanted, candidate);
     if (cost < best) {
       best = cost;
       found = type;
@@ -116,7 +119,7 @@ std::string nearest(std::string_view name) {
     consider(model.type, model.type);
     for (const auto alias : model.aliases) consider(alias, model.type);
   }
-  consider("any", "any");
+  consider("ANY", "any");
   return std::string(found);
 }
 
@@ -149,7 +152,7 @@ std::string suggest_type(std::string_view name) {
   if (unit > 0 && unit < name.size()) {
     const std::string_view rest = name.substr(unit);
     for (const std::string_view spelling : {"G", "GIB", "GI", "GBS"}) {
-      const std::string memory = std::string(name.substr(0, unit)) + "GB";
+      std::string memory = std::string(name.substr(0, unit)) + "GB";
       if (text::equal_ignoring_case(rest, spelling) && is_valid(memory)) return memory;
     }
   }

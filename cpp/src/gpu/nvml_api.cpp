@@ -17,18 +17,18 @@ bool fill(Function*& slot, const DynamicLibrary& library, const char* name) {
 }
 
 void fill_processes(Api& api, const DynamicLibrary& library) {
-  constexpr std::size_t kVersion1 = 16;
-  constexpr std::size_t kVersion2 = 24;
-  constexpr std::size_t kEarly535 = 32;
+  constexpr std::size_t version_1 = 16;
+  constexpr std::size_t version_2 = 24;
+  constexpr std::size_t early_535 = 32;
   if (fill(api.get_processes, library, "nvmlDeviceGetComputeRunningProcesses_v3")) {
     const bool early = library.symbol("nvmlDeviceGetConfComputeMemSizeInfo") != nullptr &&
                        library.symbol("nvmlDeviceGetRunningProcessDetailList") == nullptr;
-    api.process_stride = early ? kEarly535 : kVersion2;
+    api.process_stride = early ? early_535 : version_2;
   } else if (fill(api.get_processes, library, "nvmlDeviceGetComputeRunningProcesses_v2")) {
-    api.process_stride = kVersion2;
+    api.process_stride = version_2;
   } else {
     fill(api.get_processes, library, "nvmlDeviceGetComputeRunningProcesses");
-    api.process_stride = kVersion1;
+    api.process_stride = version_1;
   }
 }
 

@@ -63,9 +63,9 @@ std::string type_of(const Device& device, bool slice) {
   if (slice && profile != std::string::npos) {
     return "MIG-" + device.name.substr(profile + kMigPrefix);
   }
-  constexpr std::string_view kMaker = "NVIDIA ";
-  return text::starts_with_ignoring_case(device.name, kMaker) ? device.name.substr(kMaker.size())
-                                                              : device.name;
+  constexpr std::string_view maker = "NVIDIA ";
+  return text::starts_with_ignoring_case(device.name, maker) ? device.name.substr(maker.size())
+                                                             : device.name;
 }
 
 /// Fills in what belongs to the board: where it sits and what it can do. Slices share it.
@@ -86,10 +86,10 @@ void read_board(const Api& api, Handle gpu, Device& device) {
   }
   note(api, device, code);
   std::array<unsigned long, kCpuWords> words{};
-  constexpr std::size_t kBits = 8 * sizeof(unsigned long);
+  constexpr std::size_t bits = 8 * sizeof(unsigned long);
   code = call(api.get_cpu_affinity, gpu, static_cast<unsigned>(words.size()), words.data());
-  for (std::size_t bit = 0; code == kSuccess && bit < kBits * words.size(); ++bit) {
-    if ((words.at(bit / kBits) >> (bit % kBits) & 1U) != 0) {
+  for (std::size_t bit = 0; code == kSuccess && bit < bits * words.size(); ++bit) {
+    if ((words.at(bit / bits) >> (bit % bits) & 1U) != 0) {
       device.cpus.push_back(static_cast<int>(bit));
     }
   }

@@ -78,6 +78,7 @@ bool is_slice(const Found& found) { return found.handle != found.gpu; }
 Topology read_topology(const Api& api, const std::vector<Found>& found) {
   Topology topology(found.size());
   std::vector<Nvlinks> nvlinks;
+  nvlinks.reserve(found.size());
   for (const auto& each : found) {
     nvlinks.push_back(is_slice(each) ? Nvlinks{} : read_nvlinks(api, each.gpu));
   }

@@ -83,20 +83,20 @@ int nvlinks_per_pair(std::string_view type) {
     std::string_view type;
     int links;
   };
-  static constexpr std::array<Board, 13> kBoards{{{"V100-16GB", 6},
-                                                  {"V100-32GB", 6},
-                                                  {"A100-40GB", 12},
-                                                  {"A100-80GB", 12},
-                                                  {"A800", 8},
-                                                  {"H100", 18},
-                                                  {"H800", 8},
-                                                  {"H20", 18},
-                                                  {"H200", 18},
-                                                  {"B200", 18},
-                                                  {"GB200", 18},
-                                                  {"B300", 18},
-                                                  {"GB300", 18}}};
-  for (const Board& board : kBoards) {
+  static constexpr std::array<Board, 13> boards{{{"V100-16GB", 6},
+                                                 {"V100-32GB", 6},
+                                                 {"A100-40GB", 12},
+                                                 {"A100-80GB", 12},
+                                                 {"A800", 8},
+                                                 {"H100", 18},
+                                                 {"H800", 8},
+                                                 {"H20", 18},
+                                                 {"H200", 18},
+                                                 {"B200", 18},
+                                                 {"GB200", 18},
+                                                 {"B300", 18},
+                                                 {"GB300", 18}}};
+  for (const Board& board : boards) {
     if (board.type == type) return board.links;
   }
   return 0;

@@ -49,9 +49,9 @@ Decoded decode_utf8(std::string_view text, std::size_t at) {
     if ((byte(at + i) & 0xc0U) != 0x80) return {lead, 1, false};
     code = (code << 6) | (byte(at + i) & 0x3fU);
   }
-  constexpr std::array<char32_t, 5> kShortest{0, 0, 0x80, 0x800, 0x10000};
+  constexpr std::array<char32_t, 5> shortest{0, 0, 0x80, 0x800, 0x10000};
   const bool surrogate = code >= 0xd800 && code <= 0xdfff;
-  if (code < kShortest.at(length) || code > 0x10ffff || surrogate) return {lead, 1, false};
+  if (code < shortest.at(length) || code > 0x10ffff || surrogate) return {lead, 1, false};
   return {code, length, true};
 }
 

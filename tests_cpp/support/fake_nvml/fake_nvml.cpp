@@ -34,6 +34,8 @@
 #include <utility>
 #include <vector>
 
+#include "gpu/nvml_api.hpp"
+
 #ifndef FAKE_NVML_PROCESSES
 #define FAKE_NVML_PROCESSES 3
 #endif
@@ -46,6 +48,10 @@ constexpr int kInvalidArgument = 2;
 constexpr int kNotSupported = 3;
 constexpr int kNotFound = 6;
 constexpr int kInsufficientSize = 7;
+
+using ionian::nvml::Handle;
+using ionian::nvml::Memory;
+using ionian::nvml::PciInfo;
 
 using Fields = std::map<std::string, std::string>;
 
@@ -154,15 +160,9 @@ std::vector<std::string> nvlinks(const Gpu* gpu) {
   return ends;
 }
 
-struct PciInfo {
-  char legacy[16];
-  unsigned domain, bus, device, pci_device_id, pci_subsystem_id;
-  char bus_id[32];
-};
-
 int fill_pci(const std::string& bus_id, PciInfo* out) {
   *out = {};
-  return copy(bus_id, out->bus_id, sizeof(out->bus_id));
+  return copy(bus_id, out->bus_id.data(), out->bus_id.size());
 }
 
 template <class Entry>
@@ -183,10 +183,14 @@ int list_processes(const Gpu* gpu, unsigned* count, Entry* entries) {
   return kSuccess;
 }
 
+Handle handle_of(Gpu& gpu) { return reinterpret_cast<Handle>(&gpu); }
+Gpu& gpu_of(Handle handle) { return *reinterpret_cast<Gpu*>(handle); }
+
 }  // namespace fake_nvml
 
 using namespace fake_nvml;
 
+// NOLINTBEGIN(readability-identifier-naming): these are names of NVML
 extern "C" {
 
 int nvmlInit_v2() {
@@ -239,33 +243,35 @@ int nvmlDeviceGetCount_v2(unsigned* count) {
   return machine->count_error;
 }
 
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, Gpu** out) {
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, Handle* out) {
   if (index >= machine->gpus.size()) return kInvalidArgument;
-  *out = &machine->gpus[index];
-  return (*out)->error("handle_error");
+  *out = handle_of(machine->gpus[index]);
+  return machine->gpus[index].error("handle_error");
 }
 
-int nvmlDeviceGetHandleByUUID(const char* uuid, Gpu** out) {
+int nvmlDeviceGetHandleByUUID(const char* uuid, Handle* out) {
   for (auto& gpu : machine->gpus) {
     if (gpu.text("uuid") == uuid) {
-      *out = &gpu;
+      *out = handle_of(gpu);
       return kSuccess;
     }
     for (auto& slice : gpu.slices) {
       if (slice.text("uuid") != uuid) continue;
-      *out = &slice;
+      *out = handle_of(slice);
       return kSuccess;
     }
   }
   return kNotFound;
 }
 
-int nvmlDeviceGetUUID(const Gpu* gpu, char* out, unsigned length) {
+int nvmlDeviceGetUUID(Handle handle, char* out, unsigned length) {
+  const Gpu* gpu = &gpu_of(handle);
   const int error = gpu->error("uuid_error");
   return error != 0 ? error : copy(gpu->text("uuid"), out, length);
 }
 
-int nvmlDeviceGetName(const Gpu* gpu, char* out, unsigned length) {
+int nvmlDeviceGetName(Handle handle, char* out, unsigned length) {
+  const Gpu* gpu = &gpu_of(handle);
   hang_in("nvmlDeviceGetName");
   const int error = gpu->error("name_error");
   if (error != 0) return error;
@@ -275,21 +281,24 @@ int nvmlDeviceGetName(const Gpu* gpu, char* out, unsigned length) {
   return kSuccess;
 }
 
-int nvmlDeviceGetMemoryInfo(const Gpu* gpu, unsigned long long* out) {
+int nvmlDeviceGetMemoryInfo(Handle handle, Memory* out) {
+  const Gpu* gpu = &gpu_of(handle);
   const int error = gpu->error("memory_error");
   if (error != 0) return error;
-  out[0] = gpu->number("total");
-  out[2] = gpu->number("used");
-  out[1] = out[0] - out[2];
+  out->total = gpu->number("total");
+  out->used = gpu->number("used");
+  out->free = out->total - out->used;
   return kSuccess;
 }
 
-int nvmlDeviceGetPciInfo_v3(const Gpu* gpu, PciInfo* out) {
+int nvmlDeviceGetPciInfo_v3(Handle handle, PciInfo* out) {
+  const Gpu* gpu = &gpu_of(handle);
   const int error = gpu->error("pci_error");
   return error != 0 ? error : fill_pci(gpu->text("bus"), out);
 }
 
-int nvmlDeviceGetCudaComputeCapability(const Gpu* gpu, int* major, int* minor) {
+int nvmlDeviceGetCudaComputeCapability(Handle handle, int* major, int* minor) {
+  const Gpu* gpu = &gpu_of(handle);
   const auto parts = split(gpu->text("cc"), '.');
   if (parts.size() != 2) return kNotSupported;
   *major = std::atoi(parts[0].c_str());
@@ -297,22 +306,24 @@ int nvmlDeviceGetCudaComputeCapability(const Gpu* gpu, int* major, int* minor) {
   return kSuccess;
 }
 
-int nvmlDeviceGetCpuAffinity(const Gpu* gpu, unsigned size, unsigned long* words) {
+int nvmlDeviceGetCpuAffinity(Handle handle, unsigned size, unsigned long* words) {
+  const Gpu* gpu = &gpu_of(handle);
   if (gpu->text("cpus").empty()) return kNotSupported;
   std::fill_n(words, size, 0UL);
   words[0] = static_cast<unsigned long>(std::strtoull(gpu->text("cpus").c_str(), nullptr, 16));
   return kSuccess;
 }
 
-int nvmlDeviceGetTopologyCommonAncestor(const Gpu* a, const Gpu* b, int* level) {
-  return pair_value(machine->ancestors, a, b, level);
+int nvmlDeviceGetTopologyCommonAncestor(Handle a, Handle b, int* level) {
+  return pair_value(machine->ancestors, &gpu_of(a), &gpu_of(b), level);
 }
 
-int nvmlDeviceGetP2PStatus(const Gpu* a, const Gpu* b, int index, int* status) {
-  return index == 2 ? pair_value(machine->p2p, a, b, status) : kNotSupported;
+int nvmlDeviceGetP2PStatus(Handle a, Handle b, int index, int* status) {
+  return index == 2 ? pair_value(machine->p2p, &gpu_of(a), &gpu_of(b), status) : kNotSupported;
 }
 
-int nvmlDeviceGetNvLinkState(const Gpu* gpu, unsigned link, int* active) {
+int nvmlDeviceGetNvLinkState(Handle handle, unsigned link, int* active) {
+  const Gpu* gpu = &gpu_of(handle);
   const auto ends = nvlinks(gpu);
   if (ends.empty()) return kNotSupported;
   if (link >= ends.size()) return kInvalidArgument;
@@ -320,32 +331,36 @@ int nvmlDeviceGetNvLinkState(const Gpu* gpu, unsigned link, int* active) {
   return kSuccess;
 }
 
-int nvmlDeviceGetNvLinkRemoteDeviceType(const Gpu* gpu, unsigned link, int* type) {
+int nvmlDeviceGetNvLinkRemoteDeviceType(Handle handle, unsigned link, int* type) {
+  const Gpu* gpu = &gpu_of(handle);
   const std::string end = nvlinks(gpu).at(link);
   if (end == "hidden") return kNotSupported;
   *type = end == "switch" ? 2 : 0;
   return kSuccess;
 }
 
-int nvmlDeviceGetNvLinkRemotePciInfo_v2(const Gpu* gpu, unsigned link, PciInfo* out) {
+int nvmlDeviceGetNvLinkRemotePciInfo_v2(Handle handle, unsigned link, PciInfo* out) {
+  const Gpu* gpu = &gpu_of(handle);
   const std::string end = nvlinks(gpu).at(link);
   return end == "hidden" ? kNotSupported : fill_pci(end, out);
 }
 
-int nvmlDeviceGetMigMode(const Gpu* gpu, unsigned* current, unsigned* pending) {
+int nvmlDeviceGetMigMode(Handle handle, unsigned* current, unsigned* pending) {
+  const Gpu* gpu = &gpu_of(handle);
   if (gpu->text("mig").empty()) return kNotSupported;
   *current = *pending = static_cast<unsigned>(gpu->number("mig"));
   return kSuccess;
 }
 
-int nvmlDeviceGetMaxMigDeviceCount(const Gpu*, unsigned* count) {
+int nvmlDeviceGetMaxMigDeviceCount(Handle, unsigned* count) {
   *count = 7;
   return kSuccess;
 }
 
-int nvmlDeviceGetMigDeviceHandleByIndex(Gpu* gpu, unsigned index, Gpu** out) {
-  if (index >= gpu->slices.size()) return kNotFound;
-  *out = &gpu->slices[index];
+int nvmlDeviceGetMigDeviceHandleByIndex(Handle handle, unsigned index, Handle* out) {
+  Gpu& whole = gpu_of(handle);
+  if (index >= whole.slices.size()) return kNotFound;
+  *out = handle_of(whole.slices[index]);
   return kSuccess;
 }
 
@@ -366,21 +381,25 @@ struct ProcessEarly535 {
 };
 
 #if FAKE_NVML_PROCESSES == 1
-int nvmlDeviceGetComputeRunningProcesses(const Gpu* gpu, unsigned* count, ProcessVersion1* out) {
-  return list_processes(gpu, count, out);
+int nvmlDeviceGetComputeRunningProcesses(Handle handle, unsigned* count, void* out) {
+  const Gpu* gpu = &gpu_of(handle);
+  return list_processes(gpu, count, static_cast<ProcessVersion1*>(out));
 }
 #elif FAKE_NVML_PROCESSES == 535
 int nvmlDeviceGetConfComputeMemSizeInfo() { return kNotSupported; }
-int nvmlDeviceGetComputeRunningProcesses_v3(const Gpu* gpu, unsigned* count, ProcessEarly535* out) {
-  return list_processes(gpu, count, out);
+int nvmlDeviceGetComputeRunningProcesses_v3(Handle handle, unsigned* count, void* out) {
+  const Gpu* gpu = &gpu_of(handle);
+  return list_processes(gpu, count, static_cast<ProcessEarly535*>(out));
 }
 #else
 int nvmlDeviceGetConfComputeMemSizeInfo() { return kNotSupported; }
 int nvmlDeviceGetRunningProcessDetailList() { return kNotSupported; }
-int nvmlDeviceGetComputeRunningProcesses_v3(const Gpu* gpu, unsigned* count, ProcessVersion2* out) {
+int nvmlDeviceGetComputeRunningProcesses_v3(Handle handle, unsigned* count, void* out) {
+  const Gpu* gpu = &gpu_of(handle);
   hang_in("nvmlDeviceGetComputeRunningProcesses_v3");
-  return list_processes(gpu, count, out);
+  return list_processes(gpu, count, static_cast<ProcessVersion2*>(out));
 }
 #endif
 
 }  // extern "C"
+// NOLINTEND(readability-identifier-naming)
