@@ -5,8 +5,8 @@
     gpu=["H100", ionian.gpu.L40S(), "any"]
 
 Every model of the catalog is here under its name, with ``_`` for ``-``: ``T4``, ``H100``,
-``RTX4090``, ``RTX_PRO_6000``. ``Any`` is any GPU. The objects are values: frozen, equal if they mean
-the same.
+``RTX4090``, ``RTX_PRO_6000``. ``Any`` is any GPU. The objects are values: frozen, equal if they
+mean the same.
 """
 
 from __future__ import annotations

@@ -73,6 +73,14 @@ TEST(GpuMatching, GrantsWhatTheTableSays) {
   }
 }
 
+TEST(GpuMatching, NewerNeverMeansSmallerNorAnotherLine) {
+  const auto newer = read_inventory({.simulate = "RTX5080,RTX5090,RTX-PRO-6000"}).devices;
+  const auto item = GpuRequest::parse("RTX4090+").alternatives().front();
+  EXPECT_FALSE(item.accepts(newer[0], GpuMatch::kUpgrade));  // 16 GB
+  EXPECT_TRUE(item.accepts(newer[1], GpuMatch::kUpgrade));
+  EXPECT_FALSE(item.accepts(newer[2], GpuMatch::kUpgrade));  // no GeForce
+}
+
 TEST(GpuMatching, AUuidIsOneGpuUnderEveryMatch) {
   const auto& device = devices().at(3);
   for (const auto match : kMatches) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
-#include <limits>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -26,8 +26,23 @@ class Catalog {
       return std::pair(a.compute_major, a.compute_minor) <
              std::pair(b.compute_major, b.compute_minor);
     });
+    for (const auto& model : models_) {
+      by_name_.emplace(text::upper(model.type), &model);  // of rows with one type the first stays
+      for (const auto alias : model.aliases) by_name_.emplace(text::upper(alias), &model);
+      for (const auto name : model.nvml_names) by_nvml_name_[text::upper(name)].push_back(&model);
+    }
   }
   [[nodiscard]] std::span<const GpuModel> models() const { return models_; }
+  [[nodiscard]] const GpuModel* find(std::string_view name) const {
+    const auto found = by_name_.find(text::upper(name));
+    return found == by_name_.end() ? nullptr : found->second;
+  }
+  /// Returns the rows that share an NVML name.
+  [[nodiscard]] std::span<const GpuModel* const> named(std::string_view nvml_name) const {
+    const auto found = by_nvml_name_.find(text::upper(nvml_name));
+    if (found == by_nvml_name_.end()) return {};
+    return found->second;
+  }
 
  private:
   void add(const catalog_table::FullRow& row) {
@@ -103,11 +118,13 @@ class Catalog {
   std::deque<std::string> strings_;  // deque: elements never move
   std::deque<std::vector<std::string_view>> lists_;
   std::vector<GpuModel> models_;
+  std::unordered_map<std::string, const GpuModel*> by_name_;  // in upper case, like the next
+  std::unordered_map<std::string, std::vector<const GpuModel*>> by_nvml_name_;
 };
 
-bool contains(std::span<const std::string_view> names, std::string_view name) {
-  return std::any_of(names.begin(), names.end(),
-                     [&](auto each) { return text::equal_ignoring_case(each, name); });
+const Catalog& everything() {
+  static const Catalog& built = *new Catalog;  // never destroyed: its views outlive everything
+  return built;
 }
 
 constexpr double kBytesPerGiB = 1024.0 * 1024.0 * 1024.0;
@@ -122,36 +139,23 @@ int cost(const GpuModel& model) {
 
 }  // namespace
 
-std::span<const GpuModel> catalog() {
-  static const Catalog& everything = *new Catalog;  // never destroyed: its views outlive everything
-  return everything.models();
-}
+std::span<const GpuModel> catalog() { return everything().models(); }
 
-const GpuModel* find_model(std::string_view name) {
-  for (const auto& model : catalog()) {
-    if (text::equal_ignoring_case(model.type, name) || contains(model.aliases, name)) return &model;
-  }
-  return nullptr;
-}
+const GpuModel* find_model(std::string_view name) { return everything().find(name); }
 
 const GpuModel* identify(std::string_view nvml_name, std::uint64_t memory_bytes) {
   for (const std::string_view prefix : {"NVIDIA ", "Tesla "}) {
     if (text::starts_with_ignoring_case(nvml_name, prefix)) nvml_name.remove_prefix(prefix.size());
   }
-  const GpuModel* best = nullptr;
-  double best_gap = std::numeric_limits<double>::infinity();
-  for (const auto& model : catalog()) {
-    if (!contains(model.nvml_names, nvml_name)) continue;
-    const double gap =
-        memory_bytes == 0
-            ? 0
-            : std::abs(static_cast<double>(memory_bytes) / kBytesPerGiB - model.memory_gb);
-    if (gap < best_gap) {
-      best = &model;
-      best_gap = gap;
-    }
-  }
-  return best;
+  const auto gap = [&](const GpuModel* model) {
+    if (memory_bytes == 0) return 0.0;
+    return std::abs(static_cast<double>(memory_bytes) / kBytesPerGiB - model->memory_gb);
+  };
+  const auto rows = everything().named(nvml_name);
+  const auto best =
+      std::min_element(rows.begin(), rows.end(),
+                       [&](const GpuModel* a, const GpuModel* b) { return gap(a) < gap(b); });
+  return best == rows.end() ? nullptr : *best;
 }
 
 const GpuModel* model_of(const Device& device) {

@@ -1,0 +1,230 @@
+// What the caller sees, and what is left, when something dies. Each test ends with RunTest's audit.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <csignal>
+
+#include "support/run.hpp"
+
+namespace ionian {
+namespace {
+
+using testing::RunTest;
+using testing::wait_until;
+using namespace std::chrono_literals;
+
+class ExecutorFaultTest : public RunTest {
+ protected:
+  /// Returns the death that a call ends with.
+  WorkerDeath death_of(const CallPtr& made) {
+    try {
+      result(made);
+    } catch (const WorkerDiedError& error) {
+      return error.death;
+    }
+    ADD_FAILURE() << "the call did not fail";
+    return {};
+  }
+
+  pid_t find_process(const std::string& name) {
+    for (const pid_t pid : process::find_by_variable(process::kRunVariable, executor->run_id())) {
+      std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+      std::string comm;
+      std::getline(file, comm);
+      if (comm == name.substr(0, 15)) return pid;
+    }
+    return 0;
+  }
+};
+
+TEST_F(ExecutorFaultTest, RaisedFailure_LeavesTheWorkerWarm) {
+  start();
+  Pool* f = pool("A10G");
+  const std::string pid = call(f, "pid");
+  const CallPtr raised = submit(f, "raise oh no");
+  EXPECT_EQ(result(raised), "oh no");
+  EXPECT_EQ(raised->reply->code, static_cast<std::uint32_t>(ReplyStatus::kRaised));
+  EXPECT_EQ(call(f, "pid"), pid);
+}
+
+TEST_F(ExecutorFaultTest, WorkerThatEndsInTheBody_FailsItsCallWithTheCause_AndThePoolGoesOn) {
+  start("A10G:1");
+  Pool* f = pool("A10G");
+  struct Row {
+    const char* does;
+    int signal;
+    int exit_code;
+  };
+  for (const Row& row : {Row{"kill 9", SIGKILL, -1}, Row{"kill 11", SIGSEGV, -1}, Row{"kill 6", SIGABRT, -1},
+                         Row{"exit 3", 0, 3}, Row{"exit 0", 0, 0}}) {
+    const WorkerDeath death = death_of(submit(f, row.does));
+    EXPECT_EQ(death.signal, row.signal) << row.does;
+    EXPECT_EQ(death.exit_code, row.exit_code) << row.does;
+    EXPECT_TRUE(death.started) << row.does;
+    EXPECT_EQ(death.gpus.size(), 1U) << row.does;
+    EXPECT_EQ(call(f, "echo next"), "next") << row.does;
+  }
+}
+
+TEST_F(ExecutorFaultTest, LastLine_IsInTheErrorOfADeadWorker) {
+  start();
+  Pool* f = pool();
+  call(f, "print last words");
+  EXPECT_NE(death_of(submit(f, "kill 9")).log_tail.find("last words"), std::string::npos);
+}
+
+TEST_F(ExecutorFaultTest, CallsBehindADeadOne_AreRunByAnotherWorker_EachBodyOnce) {
+  start();
+  PoolOptions options;
+  options.max_containers = 1;
+  Pool* f = pool("", options);
+  for (int i = 0; i < 2000; ++i) call(f, "echo warm");  // short calls are sent ahead
+  const std::string counter = locks.path("counter");
+  const CallPtr dies = submit(f, "kill 9");
+  std::vector<CallPtr> behind;
+  for (int i = 0; i < 40; ++i) behind.push_back(submit(f, "count " + counter));
+  EXPECT_TRUE(death_of(dies).started);
+  for (const auto& made : behind) result(made);
+  EXPECT_EQ(testing::file_size(counter), 40U);
+}
+
+TEST_F(ExecutorFaultTest, WorkerThatDiesReadingItsArguments_IsReplacedThreeTimesAtMost) {
+  start();
+  Pool* f = pool();
+  const WorkerDeath death = death_of(submit(f, "die-unpickling"));
+  EXPECT_FALSE(death.started);
+  EXPECT_EQ(death.exit_code, 9);
+  EXPECT_EQ(call(f, "echo next"), "next");
+}
+
+TEST_F(ExecutorFaultTest, WorkersThatNeverGetReady_AreACrashLoop) {
+  start();
+  PoolOptions options;
+  options.setup = "die";
+  EXPECT_THROW(call(pool("", options), "echo x"), CrashLoopError);
+}
+
+TEST_F(ExecutorFaultTest, FunctionThatCannotBeLoaded_FailsTheCallWithItsText) {
+  start();
+  PoolOptions options;
+  options.setup = "fail no such function";
+  try {
+    call(pool("", options), "echo x");
+    FAIL();
+  } catch (const WorkerStartError& error) {
+    EXPECT_NE(std::string(error.what()).find("no such function"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(ExecutorFaultTest, ModuleThatCannotBeImported_FailsEveryCallWithItsText) {
+  start("A10G:1", "fail ImportError: torch");
+  Pool* f = pool();
+  EXPECT_THROW(call(f, "echo x"), WorkerStartError);
+  EXPECT_THROW(call(f, "echo x"), WorkerStartError);
+}
+
+TEST_F(ExecutorFaultTest, Timeout_EndsTheCallAndItsWorker_AndThePoolGoesOn) {
+  start("A10G:1");
+  PoolOptions options;
+  options.timeout = 50ms;
+  Pool* f = pool("A10G", options);
+  EXPECT_THROW(call(f, "sleep 60000"), FunctionTimeoutError);
+  EXPECT_EQ(call(f, "echo next"), "next");
+}
+
+TEST_F(ExecutorFaultTest, CancelledCall_FailsAtOnce_QueuedOrRunning) {
+  start("A10G:1");
+  Pool* f = pool("A10G");
+  const CallPtr running = submit(f, "touch " + locks.path("running"));
+  wait_until("it runs", [&] { return testing::file_size(locks.path("running")) == 1; });
+  const CallPtr queued = submit(f, "echo never");
+  executor->cancel(queued, false);
+  EXPECT_THROW(result(queued), RemoteError);
+  executor->cancel(running, true);
+  EXPECT_THROW(result(running), RemoteError);
+  EXPECT_EQ(call(f, "echo next"), "next");
+}
+
+TEST_F(ExecutorFaultTest, ProcessThatAFunctionLeftBehind_IsGoneWithTheRun) {
+  start();
+  call(pool(), "spawn");
+  // TearDown finds it if it is not.
+}
+
+TEST_F(ExecutorFaultTest, GuardianKilled_FailsTheCall_AndTheNextOneGetsANewGuardian) {
+  start("A10G:1");
+  Pool* f = pool("A10G");
+  const CallPtr running = submit(f, "touch " + locks.path("running"));
+  wait_until("it runs", [&] { return testing::file_size(locks.path("running")) == 1; });
+  ::kill(find_process("ionian-guardian"), SIGKILL);
+  EXPECT_NE(death_of(running).cause.find("guardian"), std::string::npos);
+  EXPECT_EQ(call(f, "echo next"), "next");
+}
+
+TEST_F(ExecutorFaultTest, LauncherKilled_LeavesItsWorkersRunning) {
+  start("A10G:1");
+  Pool* f = pool("A10G");
+  EXPECT_EQ(call(f, "echo x"), "x");
+  // The launcher is the one whose parent is the guardian and that has a child.
+  const std::string worker = call(f, "pid");
+  std::ifstream stat("/proc/" + worker + "/stat");
+  std::string ignored;
+  pid_t parent = 0;
+  stat >> ignored >> ignored >> ignored >> parent;
+  ::kill(parent, SIGKILL);
+  EXPECT_EQ(call(f, "pid"), worker);
+}
+
+TEST_F(ExecutorFaultTest, CloseWithACallRunning_FailsItAndLeavesNothing) {
+  start("A10G:1");
+  Pool* f = pool("A10G");
+  const CallPtr running = submit(f, "touch " + locks.path("running"));
+  wait_until("it runs", [&] { return testing::file_size(locks.path("running")) == 1; });
+  executor->close(100ms);
+  EXPECT_THROW(result(running), ExecutionError);
+}
+
+TEST_F(ExecutorFaultTest, CallerKilled_LeavesNoProcessAndNoLock) {
+  const std::string marker = locks.path("running");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    start("A10G:1");
+    Pool* f = pool("A10G");
+    std::ofstream(locks.path("run")) << executor->run_id() << std::flush;
+    submit(f, "spawn");
+    submit(f, "touch " + marker);
+    for (;;) ::pause();
+  }
+  wait_until("its call runs", [&] { return testing::file_size(marker) == 1; });
+  std::string run;
+  std::ifstream(locks.path("run")) >> run;
+  EXPECT_FALSE(process::find_by_variable(process::kRunVariable, run).empty());
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  wait_until("nothing of the run is left",
+             [&] { return process::find_by_variable(process::kRunVariable, run).empty(); });
+  start("A10G:1");
+  EXPECT_EQ(call(pool("A10G"), "echo fresh"), "fresh");
+}
+
+TEST_F(ExecutorFaultTest, HandleUsedInAForkedChild_IsAnErrorThere_AndTheParentGoesOn) {
+  start();
+  Pool* f = pool();
+  EXPECT_EQ(call(f, "echo x"), "x");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      submit(f, "echo x");
+    } catch (const ExecutionError&) {
+      ::_exit(42);
+    }
+    ::_exit(1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 42);
+  EXPECT_EQ(call(f, "echo still"), "still");
+}
+
+}  // namespace
+}  // namespace ionian

@@ -1,0 +1,140 @@
+#include "exec/frame.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <random>
+
+#include "base/syscall.hpp"
+#include "exec/message.hpp"
+#include "ionian/error.hpp"
+
+namespace ionian {
+namespace {
+
+TEST(FrameDecoder, SameBytesCutAnywhere_GiveTheSameFrames) {
+  std::string stream;
+  for (const std::size_t size : {0U, 1U, 11U, 12U, 13U, 5000U}) {
+    stream += FrameDecoder::encode(static_cast<std::uint16_t>(size), std::string(size, 'b'), 0);
+  }
+  std::mt19937 random(1);
+  for (int round = 0; round < 200; ++round) {
+    FrameDecoder decoder;
+    std::vector<std::uint16_t> types;
+    for (std::size_t at = 0; at < stream.size();) {
+      const std::size_t size = std::min<std::size_t>(1 + random() % 700, stream.size() - at);
+      decoder.push(std::string_view(stream).substr(at, size));
+      at += size;
+      while (auto frame = decoder.next()) {
+        EXPECT_EQ(frame->body.size(), frame->type);
+        types.push_back(frame->type);
+      }
+    }
+    EXPECT_EQ(types, (std::vector<std::uint16_t>{0, 1, 11, 12, 13, 5000}));
+  }
+}
+
+TEST(FrameDecoder, TruncatedFrame_IsNeverAFrame) {
+  const std::string whole = FrameDecoder::encode(3, "body", 0);
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    FrameDecoder decoder;
+    decoder.push(std::string_view(whole).substr(0, size));
+    EXPECT_FALSE(decoder.next()) << size;
+  }
+}
+
+TEST(FrameDecoder, BitFlipInTheHeader_NeverAllocatesWhatItAnnounces) {
+  const std::string whole = FrameDecoder::encode(3, "body", 0);
+  for (std::size_t bit = 0; bit < FrameDecoder::kHeaderBytes * 8; ++bit) {
+    std::string flipped = whole;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+    FrameDecoder decoder;
+    decoder.push(flipped);
+    try {
+      static_cast<void>(decoder.next());
+    } catch (const ExecutionError&) {
+      SUCCEED();
+    }
+  }
+}
+
+TEST(FrameDecoder, OversizedOrForeignHeader_IsRefused) {
+  std::string huge = FrameDecoder::encode(1, "", 0);
+  huge[11] = '\x7f';
+  for (const std::string& bytes : {huge, std::string("GET / HTTP/1.1\r\n"), FrameDecoder::encode(1, "", 1)}) {
+    FrameDecoder decoder;
+    decoder.push(bytes);
+    EXPECT_THROW(static_cast<void>(decoder.next()), ExecutionError);
+  }
+}
+
+TEST(FrameSocket, MessageWithDescriptors_ArrivesWithThemInOrder) {
+  auto [a, b] = sys::socket_pair();
+  FrameSocket sender(std::move(a));
+  FrameSocket receiver(std::move(b));
+  auto [read_end, write_end] = sys::pipe();
+  sender.send(1, "first", {write_end.get()});
+  sender.send(2, std::string(3'000'000, 'x'), {read_end.get(), write_end.get()});
+  std::vector<Frame> frames;
+  while (frames.size() < 2) {
+    ASSERT_TRUE(sender.flush());
+    ASSERT_TRUE(receiver.receive());
+    while (auto frame = receiver.next()) frames.push_back(std::move(*frame));
+  }
+  EXPECT_EQ(frames[0].fds.size(), 1U);
+  ASSERT_EQ(frames[1].fds.size(), 2U);
+  EXPECT_EQ(frames[1].body.size(), 3'000'000U);
+  ASSERT_EQ(::write(frames[0].fds[0].get(), "!", 1), 1);
+  char byte = 0;
+  ASSERT_EQ(::read(frames[1].fds[0].get(), &byte, 1), 1);
+  EXPECT_EQ(byte, '!');
+}
+
+TEST(FrameSocket, PeerGone_IsTheEndOfTheStreamAndNoSignal) {
+  auto [a, b] = sys::socket_pair();
+  FrameSocket socket(std::move(a));
+  b.reset();
+  socket.send(1, "nobody reads this");
+  EXPECT_FALSE(socket.receive());
+}
+
+TEST(Message, EveryField_SurvivesTheWire) {
+  auto [a, b] = sys::socket_pair();
+  FrameSocket sender(std::move(a));
+  FrameSocket receiver(std::move(b));
+  message::Hello hello;
+  hello.run = "run";
+  hello.has_simulate = true;
+  hello.simulate = "A10G:2";
+  hello.caller_pid = -5;
+  hello.held_by_ancestors = {"GPU-1", ""};
+  message::send(sender, hello);
+  ASSERT_TRUE(receiver.receive());
+  const auto got = message::parse<message::Hello>(*receiver.next());
+  EXPECT_EQ(got.version, message::kProtocolVersion);
+  EXPECT_EQ(got.run, "run");
+  EXPECT_TRUE(got.has_simulate);
+  EXPECT_EQ(got.simulate, "A10G:2");
+  EXPECT_EQ(got.caller_pid, -5);
+  EXPECT_EQ(got.held_by_ancestors, (std::vector<std::string>{"GPU-1", ""}));
+}
+
+TEST(Message, EveryTruncation_IsRefused) {
+  message::detail::Encoder encoder;
+  message::StartWorker order{1, 2, 3, {"H100:2", "any"}, "f"};
+  order.visit(encoder);
+  const std::string body = encoder.writer.take();
+  for (std::size_t size = 0; size < body.size(); ++size) {
+    Frame frame;
+    frame.body = body.substr(0, size);
+    EXPECT_THROW(message::parse<message::StartWorker>(frame), ExecutionError) << size;
+  }
+  Frame longer;
+  longer.body = body + "x";
+  EXPECT_THROW(message::parse<message::StartWorker>(longer), ExecutionError);
+}
+
+}  // namespace
+}  // namespace ionian

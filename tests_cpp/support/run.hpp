@@ -1,0 +1,129 @@
+// run.hpp: a real run for tests: guardian, scripted launcher and workers, on simulated GPUs.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "exec/executor.hpp"
+#include "exec/process.hpp"
+
+namespace ionian::testing {
+
+using namespace std::chrono_literals;  // NOLINT: tests only
+
+/// Waits until `condition` holds; fails the test after ten seconds, saying what was waited for.
+inline bool wait_until(const std::string& what, const std::function<bool()>& condition) {
+  for (int i = 0; i < 10'000; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(1ms);
+  }
+  ADD_FAILURE() << "waited in vain until " << what;
+  return false;
+}
+
+inline std::size_t open_descriptors() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+    ++count;
+  return count;
+}
+
+/// A directory that is gone with the object.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string name = (std::filesystem::temp_directory_path() / "ionian-test-XXXXXX").string();
+    path_ = ::mkdtemp(name.data());
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  [[nodiscard]] std::string path(const std::string& name = "") const {
+    return name.empty() ? path_ : path_ + "/" + name;
+  }
+
+ private:
+  std::string path_;
+};
+
+inline std::size_t file_size(const std::string& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  return error ? 0 : size;
+}
+
+/// Each test ends with the audit: no process of the run, no descriptor, no GPU held.
+class RunTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    generation_ = ::alarm(100);  // a test that hangs is ended
+    descriptors_ = open_descriptors();
+  }
+
+  void TearDown() override {
+    if (executor) {
+      const std::string run = executor->run_id();
+      executor->close(0ms);
+      executor.reset();
+      EXPECT_EQ(process::find_by_variable(process::kRunVariable, run), std::vector<pid_t>{});
+    }
+    EXPECT_EQ(open_descriptors(), descriptors_);
+    EXPECT_EQ(process::children(), std::vector<pid_t>{});
+    ::alarm(0);
+  }
+
+  Executor& start(const std::string& gpus = "A10G:2", const std::string& launcher_setup = "") {
+    ExecutorOptions options;
+    options.guardian = IONIAN_GUARDIAN;
+    options.app = "test";
+    options.simulate = gpus;
+    options.lock_dir = locks.path();
+    executor = std::make_unique<Executor>(options);
+    launcher = executor->start_launcher(
+        {{IONIAN_SCRIPTED_LAUNCHER}, process::environment(), "", launcher_setup});
+    return *executor;
+  }
+
+  Pool* pool(const std::string& gpu = "", PoolOptions options = {}) {
+    options.launcher = launcher;
+    if (options.name.empty()) options.name = "f";
+    if (!gpu.empty()) options.gpu = GpuRequest::parse(gpu);
+    return executor->create_pool(std::move(options));
+  }
+
+  CallPtr submit(Pool* pool, const std::string& text, std::shared_ptr<CallGroup> group = nullptr) {
+    return executor->submit(pool, {std::as_bytes(std::span(text)), {}}, std::move(group));
+  }
+
+  /// Returns the answer; throws what the call failed with.
+  std::string result(const CallPtr& call) {
+    if (!executor->wait(*call, sys::Clock::now() + 20s)) throw std::runtime_error("no answer");
+    if (call->failure) std::rethrow_exception(call->failure);
+    const auto head = call->reply->head();
+    return {reinterpret_cast<const char*>(head.data()), head.size()};
+  }
+
+  std::string call(Pool* pool, const std::string& text) { return result(submit(pool, text)); }
+
+  TemporaryDirectory locks;
+  std::unique_ptr<Executor> executor;
+  std::uint32_t launcher = 0;
+
+ private:
+  std::size_t descriptors_ = 0;
+  unsigned generation_ = 0;
+};
+
+}  // namespace ionian::testing
