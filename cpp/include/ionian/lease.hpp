@@ -46,6 +46,13 @@ struct LeaseTicket {  // one waiting request, in queue order
   LeaseOwner owner;
 };
 
+/// What a waiting request lacks: any `count` of these held GPUs.
+struct LeaseDemand {
+  std::size_t count = 0;
+  std::vector<std::string> uuids;
+  bool operator==(const LeaseDemand&) const = default;
+};
+
 /// Why a request is not granted now. `to_string` is what the CLI and the errors print.
 struct LeaseExplanation {
   std::string request;
@@ -143,13 +150,15 @@ class LeaseBook {
   [[nodiscard]] std::vector<LeaseStatus> status() const;
   /// Returns the waiting requests, first in line first.
   [[nodiscard]] std::vector<LeaseTicket> queue() const;
-  /// Returns those of `held` (UUIDs of idle GPUs this process could give up) that a waiting request of
-  /// somebody else needs in order to be granted; empty if all can be served without them.
-  [[nodiscard]] std::vector<std::string> wanted(const std::vector<std::string>& held) const;
+  /// Returns what waiting requests lack that could be granted with GPUs of `held` (UUIDs that this
+  /// process holds and could give up), and not without. GPUs of `leaving` count as free: they are being
+  /// given up already.
+  [[nodiscard]] std::vector<LeaseDemand> wanted(const std::vector<std::string>& held,
+                                                const std::vector<std::string>& leaving = {}) const;
 
  private:
   friend class LeaseWaiter;
-  struct Impl;
+  class Impl;
   std::shared_ptr<Impl> impl_;
 };
 

@@ -18,6 +18,8 @@ using std::chrono::nanoseconds;
 constexpr nanoseconds kSpin = std::chrono::microseconds(40);
 /// A worker whose current call runs longer than this gives the calls behind it to an idle one.
 constexpr nanoseconds kStuckBehind = milliseconds(1);
+constexpr nanoseconds kLookForStuck = milliseconds(1);
+constexpr nanoseconds kLookAgain = milliseconds(50);
 
 unsigned usable_processors() {
   cpu_set_t set;
@@ -118,6 +120,8 @@ void Executor::send_call(WorkerRecord& worker, const CallPtr& call) {
   call->state = Call::State::kSent;
   call->worker = &worker;
   worker.in_flight.push_back(call);
+  const auto timeout = call->pool->options.timeout;
+  if (timeout.count() > 0 && sys::Clock::now() + timeout < control_until_) wake_control();
 }
 
 void Executor::dispatch(Pool& pool) {
@@ -134,14 +138,23 @@ void Executor::dispatch(Pool& pool) {
   }
 }
 
-void Executor::rebalance(Pool& pool) {
-  if (!pool.queue.empty() || pool.workers.size() < 2) return;
+/// Moves calls that are stuck behind a long one to idle workers. Returns whether some may yet be stuck.
+bool Executor::rebalance() {
+  bool again = false;
+  for (auto& pool : pools_) again |= rebalance(pool);
+  return again;
+}
+
+bool Executor::rebalance(Pool& pool) {
+  if (!pool.queue.empty() || pool.workers.size() < 2) return false;
   const bool somebody_idle = std::any_of(pool.workers.begin(), pool.workers.end(), [](const auto* worker) {
     return worker->phase == WorkerRecord::Phase::kReady && worker->in_flight.empty();
   });
-  if (!somebody_idle) return;
+  if (!somebody_idle) return false;
+  bool again = false;
   for (WorkerRecord* worker : pool.workers) {
     if (worker->in_flight.size() < 2) continue;
+    again = true;
     const std::uint64_t started = worker->channel->started_ns();
     if (started == 0 || nanoseconds(channel::now_ns() - started) < kStuckBehind) continue;
     // Newest first, so that those nearest their turn keep it.
@@ -158,8 +171,9 @@ void Executor::rebalance(Pool& pool) {
       pool.queue.push_front(call);
     }
     dispatch(pool);
-    return;
+    return true;
   }
+  return again;
 }
 
 bool Executor::pump() {
@@ -185,6 +199,9 @@ bool Executor::pump_worker(WorkerRecord& worker) {
     dispatch(*worker.pool);
     if (worker.in_flight.empty()) {
       worker.idle_since = sys::Clock::now();
+      if (!wanted_.empty() || worker.idle_since + worker.pool->options.scaledown_window < control_until_) {
+        wake_control();
+      }
       rebalance(*worker.pool);
     }
   }
@@ -280,11 +297,11 @@ bool Executor::wait(const Waitable& target, sys::TimePoint deadline) {
     leading_ = true;
     const std::uint32_t seen = doorbell_.count();
     if (!pump() && !target.ready()) {
+      const bool stuck = rebalance();
       const auto spin = spin_time();
       lock.unlock();
       const auto now = sys::Clock::now();
-      // Whoever is stuck behind a long call is looked for again from time to time.
-      const auto limit = std::min<nanoseconds>(deadline - now, milliseconds(50));
+      const auto limit = std::min<nanoseconds>(deadline - now, stuck ? kLookForStuck : kLookAgain);
       bool rang = false;
       if (limit.count() > 0) {
         rang = spin.count() > 0 && doorbell_.spin(seen, spin);
@@ -314,8 +331,9 @@ void Executor::pump_loop() {
     }
     const std::uint32_t seen = doorbell_.count();
     if (pump()) continue;
+    const bool stuck = rebalance();
     lock.unlock();
-    doorbell_.wait(seen, milliseconds(50));
+    doorbell_.wait(seen, stuck ? kLookForStuck : kLookAgain);
     lock.lock();
     pump();
   }

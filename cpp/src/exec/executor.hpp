@@ -154,7 +154,8 @@ class Executor {
   bool pump_worker(WorkerRecord& worker);
   void on_reply(WorkerRecord& worker, Received reply);
   void dispatch(Pool& pool);
-  void rebalance(Pool& pool);
+  bool rebalance(Pool& pool);
+  bool rebalance();
   WorkerRecord* choose_worker(Pool& pool);
   void send_call(WorkerRecord& worker, const CallPtr& call);
   [[nodiscard]] std::chrono::nanoseconds spin_time() const;
@@ -168,7 +169,7 @@ class Executor {
   void worker_dead(WorkerRecord& worker, const message::Exited& exited);
   void lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool out_of_memory);
   void start_failed(Pool& pool, WorkerDeath death);
-  void give_back_wanted(const std::vector<std::string>& uuids);
+  void give_back_wanted();
   void share_processors();
   [[nodiscard]] std::size_t capacity(const Pool& pool);
 
@@ -177,9 +178,11 @@ class Executor {
   void control_loop();
   void handle(const Frame& frame);
   void on_output(const message::Output& output);
+  void on_wanted(message::Wanted wanted);
   void on_launcher_failed(const message::LauncherFailed& failed);
   void guardian_gone();
   sys::TimePoint run_timers();
+  void wake_control();
   void emit(ExecutorEvent event);
   [[nodiscard]] WorkerRecord* find(std::uint32_t worker);
 
@@ -193,9 +196,10 @@ class Executor {
   pid_t guardian_pid_ = 0;
   int guardians_ = 0;                 // started so far
   UniqueFd closed_;                   // readable once the guardian is gone
-  std::vector<std::string> wanted_;   // GPUs that others wait for
+  std::vector<LeaseDemand> wanted_;   // what others wait for
   LineBuffer launcher_lines_[2];      // NOLINT: stdout and stderr
   UniqueFd wake_control_;
+  sys::TimePoint control_until_{};  // when the control thread looks again by itself
   Doorbell doorbell_;
   std::map<std::uint32_t, LauncherOptions> launchers_;
   std::map<std::uint32_t, std::exception_ptr> broken_launchers_;

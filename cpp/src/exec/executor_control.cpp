@@ -44,6 +44,14 @@ std::exception_ptr error_by_name(const std::string& name, const std::string& tex
   }
 }
 
+/// Returns how many of the GPUs that `worker` holds would serve `demand`.
+std::size_t served(const LeaseDemand& demand, const WorkerRecord& worker) {
+  return static_cast<std::size_t>(
+      std::count_if(worker.uuids.begin(), worker.uuids.end(), [&](const std::string& uuid) {
+        return std::find(demand.uuids.begin(), demand.uuids.end(), uuid) != demand.uuids.end();
+      }));
+}
+
 /// A nested run must see the GPUs that the outer program saw, not only those of the call it is in.
 std::optional<std::string> outer_visible_devices() {
   const char* outer = std::getenv("IONIAN_VISIBLE_DEVICES");
@@ -89,6 +97,7 @@ void Executor::start_guardian() {
   program.fds = {{theirs.get(), 3}};
   guardian_pid_ = process::start(program);
   guardian_ = FrameSocket(std::move(mine));
+  wake_control();  // it polls the old one
   message::Hello hello;
   hello.run = run;
   hello.app = options_.app;
@@ -128,11 +137,12 @@ void Executor::control_loop() {
     {
       const Lock lock(mutex_);
       if (state_ == State::kClosed) return;
-      until = run_timers();
+      until = std::min(run_timers(), sys::Clock::now() + std::chrono::seconds(1));
+      control_until_ = until;
       guardian_fd = guardian_.fd();
       write_too = guardian_.unsent() != 0;
     }
-    const auto wait = std::clamp<nanoseconds>(until - sys::Clock::now(), nanoseconds(0), milliseconds(1000));
+    const auto wait = std::max<nanoseconds>(until - sys::Clock::now(), nanoseconds(0));
     std::array<pollfd, 2> polled{
         {{wake_control_.get(), POLLIN, 0},
          {guardian_fd, static_cast<short>(POLLIN | (write_too ? POLLOUT : 0)), 0}}};
@@ -155,6 +165,11 @@ void Executor::control_loop() {
     if (!open) guardian_gone();
     doorbell_.ring();  // whoever leads looks again
   }
+}
+
+void Executor::wake_control() {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_control_.get(), &one, sizeof(one));
 }
 
 WorkerRecord* Executor::find(std::uint32_t worker) {
@@ -220,8 +235,8 @@ void Executor::handle(const Frame& frame) {
     case Type::kOutput:
       return on_output(parse<message::Output>(frame));
     case Type::kWanted:
-      wanted_ = parse<message::Wanted>(frame).uuids;
-      return give_back_wanted(wanted_);
+      on_wanted(parse<message::Wanted>(frame));
+      return give_back_wanted();
     default:
       throw ExecutionError("[executor] the guardian sent a message of unknown type");
   }
@@ -240,6 +255,37 @@ void Executor::on_output(const message::Output& output) {
   if (worker->log_tail.size() > LineBuffer::kTailBytes) {
     worker->log_tail.erase(0, worker->log_tail.size() - LineBuffer::kTailBytes);
   }
+}
+
+void Executor::on_wanted(message::Wanted wanted) {
+  wanted_.clear();
+  auto uuid = std::make_move_iterator(wanted.uuids.begin());
+  for (std::size_t i = 0; i < std::min(wanted.counts.size(), wanted.sizes.size()); ++i) {
+    const auto left = std::make_move_iterator(wanted.uuids.end()) - uuid;
+    const auto size = std::min<std::ptrdiff_t>(wanted.sizes[i], left);
+    LeaseDemand demand{wanted.counts[i], {uuid, uuid + size}};
+    uuid += size;
+    // The guardian may have spoken before it heard of those that go already.
+    for (const auto& [id, worker] : workers_) {
+      if (worker->phase == WorkerRecord::Phase::kStopping) demand.count -= std::min(demand.count, served(demand, *worker));
+    }
+    wanted_.push_back(std::move(demand));
+  }
+}
+
+void Executor::give_back_wanted() {
+  for (auto& demand : wanted_) {
+    for (const auto& [id, worker] : workers_) {
+      if (demand.count == 0) break;
+      if (worker->phase != WorkerRecord::Phase::kReady || !worker->in_flight.empty()) continue;
+      if (!worker->pool->queue.empty()) continue;
+      const std::size_t count = served(demand, *worker);
+      if (count == 0) continue;
+      demand.count -= std::min(demand.count, count);
+      retire(*worker);
+    }
+  }
+  std::erase_if(wanted_, [](const LeaseDemand& demand) { return demand.count == 0; });
 }
 
 void Executor::on_launcher_failed(const message::LauncherFailed& failed) {
@@ -342,7 +388,7 @@ sys::TimePoint Executor::run_timers() {
       }
     }
   }
-  if (guardian_ && !wanted_.empty()) give_back_wanted(wanted_);
+  if (guardian_) give_back_wanted();
   if (guardian_ && guardian_.unsent() != 0) next = now;
   return next;
 }
@@ -422,8 +468,7 @@ void Executor::close(milliseconds grace) {
     workers_.clear();
     pump_wanted_.notify_all();
   }
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_control_.get(), &one, sizeof(one));
+  wake_control();
   control_.join();
   pump_.join();
   const std::lock_guard lock(events_mutex_);

@@ -161,16 +161,6 @@ void Executor::retire(WorkerRecord& worker) {
   stop_worker(worker, kGrace, false);
 }
 
-void Executor::give_back_wanted(const std::vector<std::string>& uuids) {
-  for (const auto& [id, worker] : workers_) {
-    if (worker->phase != WorkerRecord::Phase::kReady || !worker->in_flight.empty()) continue;
-    const bool wanted = std::any_of(worker->uuids.begin(), worker->uuids.end(), [&](const auto& uuid) {
-      return std::find(uuids.begin(), uuids.end(), uuid) != uuids.end();
-    });
-    if (wanted && worker->pool->queue.empty()) retire(*worker);
-  }
-}
-
 void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) {
   Pool& pool = *worker.pool;
   pump_worker(worker);  // what it answered before its end counts

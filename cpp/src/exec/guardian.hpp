@@ -82,6 +82,7 @@ class Guardian {
   void request_lease(WorkerState& worker);
   void try_lease(WorkerState& worker);
   void lease_changed();
+  void tell_wanted();
   void give_back(WorkerState& worker);
   [[nodiscard]] bool drained(WorkerState& worker);
   void explain(WorkerState& worker);
@@ -111,7 +112,7 @@ class Guardian {
   UniqueFd death_write_;  // closed by our end, however it comes
   message::Hello hello_;
   std::unique_ptr<LeaseBook> book_;
-  std::vector<std::string> told_wanted_;
+  bool told_wanted_ = false;  // the caller knows of requests that lack GPUs of ours
   std::map<std::uint32_t, LauncherState> launchers_;
   Workers workers_;
   std::optional<std::uint64_t> oom_kills_;

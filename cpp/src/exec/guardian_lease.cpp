@@ -69,17 +69,26 @@ void Guardian::lease_changed() {
   for (auto& [id, worker] : workers_) {
     if (worker.phase == WorkerState::Phase::kQueued && worker.waiter) try_lease(worker);
   }
+  tell_wanted();
+}
+
+void Guardian::tell_wanted() {
   std::vector<std::string> held;
+  std::vector<std::string> leaving;
   for (const auto& [id, worker] : workers_) {
-    if (worker.phase == WorkerState::Phase::kEnded || worker.release) continue;
-    for (const auto& device : worker.lease.devices()) held.push_back(device.uuid);
+    const bool going = worker.phase == WorkerState::Phase::kEnded || worker.release;
+    for (const auto& device : worker.lease.devices()) (going ? leaving : held).push_back(device.uuid);
   }
-  if (held.empty()) return;
-  auto wanted = book_->wanted(held);
-  if (!wanted.empty() || !told_wanted_.empty()) {
-    message::send(caller_, message::Wanted{wanted});
-    told_wanted_ = std::move(wanted);
+  const auto wanted = held.empty() ? std::vector<LeaseDemand>{} : book_->wanted(held, leaving);
+  if (wanted.empty() && !told_wanted_) return;
+  message::Wanted message;
+  for (const auto& demand : wanted) {
+    message.counts.push_back(static_cast<std::uint32_t>(demand.count));
+    message.sizes.push_back(static_cast<std::uint32_t>(demand.uuids.size()));
+    message.uuids.insert(message.uuids.end(), demand.uuids.begin(), demand.uuids.end());
   }
+  message::send(caller_, message);
+  told_wanted_ = !wanted.empty();
 }
 
 bool Guardian::drained(WorkerState& worker) {

@@ -209,13 +209,16 @@ struct Output {
   }
 };
 
-/// Somebody's request waits for these GPUs of ours: give those that are idle.
+/// Requests wait that could be granted with GPUs of ours: the i-th lacks any `counts[i]` of the next
+/// `sizes[i]` of `uuids`. Replaces what was said before; give those that are idle.
 struct Wanted {
   static constexpr Type kType = Type::kWanted;
+  std::vector<std::uint32_t> counts;
+  std::vector<std::uint32_t> sizes;
   std::vector<std::string> uuids;
   template <class V>
   void visit(V& v) {
-    v(uuids);
+    v(counts), v(sizes), v(uuids);
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -51,6 +52,8 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   for (const int signal : {SIGPIPE, SIGCHLD, SIGTERM, SIGINT}) ::signal(signal, SIG_DFL);
+  // Nothing that others left open without close-on-exec may stray into the program.
+  ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   // First move every descriptor out of the way of the target numbers, then put them in place.
   constexpr int kHigh = 100;
   std::array<int, 16> high{};

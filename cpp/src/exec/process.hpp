@@ -25,7 +25,7 @@ struct Program {
   int stdin_fd = -1;             // -1: /dev/null
   int stdout_fd = -1;            // -1: the caller's
   int stderr_fd = -1;
-  std::vector<std::pair<int, int>> fds;  // {descriptor, number in the program}; numbers from 3 up
+  std::vector<std::pair<int, int>> fds = {};  // {descriptor, number in the program}; numbers from 3 up
   bool new_session = true;
   bool die_with_parent = false;
 };

@@ -1,0 +1,202 @@
+// The public objects: a lease, a place in the queue, the book.
+#include "ionian/lease.hpp"
+
+#include <poll.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "ionian/error.hpp"
+#include "lease/lease_book.hpp"
+#include "lease/satisfiable.hpp"
+
+namespace ionian {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstPause{1};
+constexpr milliseconds kLastPause{1000};
+/// Without a watch on the lock directory we look this often.
+constexpr milliseconds kBlindPause{20};
+
+}  // namespace
+
+Lease::Lease() noexcept = default;
+Lease::Lease(Lease&& other) noexcept
+    : locks_(std::move(other.locks_)),
+      devices_(std::exchange(other.devices_, {})),
+      alternative_(other.alternative_) {}
+Lease& Lease::operator=(Lease&& other) noexcept {
+  if (this != &other) {
+    locks_ = std::move(other.locks_);
+    devices_ = std::exchange(other.devices_, {});
+    alternative_ = other.alternative_;
+  }
+  return *this;
+}
+Lease::~Lease() = default;
+
+std::string Lease::visible_devices() const {
+  std::string text;
+  for (const auto& device : devices_) text += (text.empty() ? "" : ",") + device.uuid;
+  return text;
+}
+
+void Lease::release() noexcept {
+  devices_.clear();
+  locks_.reset();
+}
+
+LeaseWaiter::LeaseWaiter(std::unique_ptr<State> state) : state_(std::move(state)) {}
+LeaseWaiter::LeaseWaiter(LeaseWaiter&&) noexcept = default;
+LeaseWaiter& LeaseWaiter::operator=(LeaseWaiter&&) noexcept = default;
+LeaseWaiter::~LeaseWaiter() = default;
+
+std::optional<Lease> LeaseWaiter::try_grant() {
+  if (!state_->ticket) return std::nullopt;  // granted before
+  LeaseBook::Impl& book = *state_->book;
+  if (state_->changes_seen != book.change_count()) {
+    // The event comes just before the kernel drops the lock: look again at once, then less often.
+    state_->changes_seen = book.change_count();
+    state_->pause = kFirstPause;
+  } else {
+    state_->pause = std::min(state_->pause * 2, kLastPause);
+  }
+  while (auto granted = book.decide(state_->record.number)) {
+    if (book.strangers_on(*granted, state_->record.owner)) continue;  // those count as busy now
+    book.write_owner(*granted, state_->record.owner);
+    Lease lease;
+    for (const std::size_t gpu : granted->gpus) lease.devices_.push_back(book.inventory.devices[gpu]);
+    lease.locks_ = std::make_unique<Lease::Locks>();
+    lease.locks_->files = std::move(granted->locks);
+    lease.alternative_ = granted->alternative;
+    state_->ticket.reset();
+    return lease;
+  }
+  return std::nullopt;
+}
+
+milliseconds LeaseWaiter::retry_after() const {
+  auto wait = state_->pause;
+  if (state_->book->changes() < 0) wait = std::min(wait, kBlindPause);
+  const auto now = sys::Clock::now();
+  const auto look = state_->book->next_look();
+  if (look != sys::TimePoint::max()) {
+    wait = std::min(wait, std::max(kFirstPause, std::chrono::ceil<milliseconds>(look - now)));
+  }
+  return wait;
+}
+
+LeaseExplanation LeaseWaiter::explain() const {
+  LeaseExplanation explanation;
+  explanation.request = state_->request.to_string();
+  explanation.gpus = state_->book->status();
+  for (const auto& ticket : state_->book->tickets()) {
+    std::string request;
+    for (const auto& wish : ticket.record.wishes) request += (request.empty() ? "" : ", ") + wish.item;
+    if (ticket.record.wishes.size() > 1) request = "[" + request + "]";
+    if (ticket.record.number < state_->record.number) ++explanation.position;
+    explanation.queue.push_back({ticket.record.number, std::move(request), ticket.record.owner});
+  }
+  return explanation;
+}
+
+LeaseBook::LeaseBook(Inventory inventory, LeaseBookOptions options)
+    : impl_(std::make_shared<Impl>(std::move(inventory), std::move(options))) {}
+LeaseBook::~LeaseBook() = default;
+LeaseBook::LeaseBook(LeaseBook&&) noexcept = default;
+LeaseBook& LeaseBook::operator=(LeaseBook&&) noexcept = default;
+
+const Inventory& LeaseBook::inventory() const noexcept { return impl_->inventory; }
+
+void LeaseBook::check(const GpuRequest& request, const std::vector<std::string>& held_by_ancestors) const {
+  check_satisfiable(request, impl_->inventory, impl_->options.match, held_by_ancestors);
+}
+
+LeaseWaiter LeaseBook::request(const GpuRequest& request, LeaseOwner owner,
+                               const std::vector<std::string>& held_by_ancestors) {
+  check(request, held_by_ancestors);
+  impl_->changes();  // watch before the first look, so that nothing falls between
+  auto state = std::make_unique<LeaseWaiter::State>();
+  state->book = impl_;
+  state->request = request;
+  state->record.owner = std::move(owner);
+  for (const auto& item : request.alternatives()) {
+    LeaseRecord::Wish wish{item.to_string(), {}};
+    const auto bound = bind(item, impl_->inventory, impl_->options.match, held_by_ancestors);
+    for (const std::size_t gpu : bound.gpus) wish.uuids.push_back(impl_->inventory.devices[gpu].uuid);
+    state->record.wishes.push_back(std::move(wish));
+  }
+  state->ticket = impl_->enter(state->record);
+  return LeaseWaiter(std::move(state));
+}
+
+Lease LeaseBook::acquire(const GpuRequest& request, LeaseOwner owner, std::optional<milliseconds> timeout) {
+  const auto deadline = timeout ? sys::Clock::now() + *timeout : sys::TimePoint::max();
+  LeaseWaiter waiter = this->request(request, std::move(owner));
+  for (;;) {
+    if (auto lease = waiter.try_grant()) return std::move(*lease);
+    const auto now = sys::Clock::now();
+    if (now >= deadline) {
+      throw LeaseTimeoutError("[gpu=" + request.to_string() + "] not granted within " +
+                              std::to_string(timeout->count()) + " ms\n" +
+                              waiter.explain().to_string(impl_->inventory));
+    }
+    auto wait = waiter.retry_after();
+    if (timeout) wait = std::min(wait, std::chrono::ceil<milliseconds>(deadline - now));
+    pollfd polled{changes(), POLLIN, 0};
+    ::poll(&polled, 1, static_cast<int>(wait.count()));
+    drain_changes();
+  }
+}
+
+int LeaseBook::changes() const noexcept {
+  try {
+    return impl_->changes();
+  } catch (const Error&) {
+    return -1;
+  }
+}
+
+void LeaseBook::drain_changes() { impl_->drain_changes(); }
+
+std::vector<LeaseStatus> LeaseBook::status() const { return impl_->status(); }
+
+std::vector<LeaseTicket> LeaseBook::queue() const {
+  std::vector<LeaseTicket> queue;
+  for (const auto& ticket : impl_->tickets()) {
+    std::string request;
+    for (const auto& wish : ticket.record.wishes) request += (request.empty() ? "" : ", ") + wish.item;
+    queue.push_back({ticket.record.number, std::move(request), ticket.record.owner});
+  }
+  return queue;
+}
+
+std::vector<LeaseDemand> LeaseBook::wanted(const std::vector<std::string>& held,
+                                           const std::vector<std::string>& leaving) const {
+  return impl_->wanted(held, leaving);
+}
+
+LeaseOwner this_process_as_owner(std::string app, std::string function, std::string run) {
+  LeaseOwner owner;
+  owner.pid = ::getpid();
+  owner.uid = ::geteuid();
+  std::array<char, 4096> buffer;  // NOLINT: filled by getpwuid_r
+  passwd entry{};
+  passwd* found = nullptr;
+  if (::getpwuid_r(owner.uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) {
+    owner.user = entry.pw_name;
+  }
+  owner.app = std::move(app);
+  owner.function = std::move(function);
+  owner.run = std::move(run);
+  owner.since_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                       std::chrono::system_clock::now().time_since_epoch())
+                       .count();
+  return owner;
+}
+
+}  // namespace ionian

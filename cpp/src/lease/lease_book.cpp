@@ -1,0 +1,276 @@
+#include "lease/lease_book.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+
+#include "ionian/error.hpp"
+#include "ionian/log.hpp"
+#include "lease/satisfiable.hpp"
+
+namespace ionian {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr const char* kSharedDirectory = "/dev/shm/ionian-locks-v1";
+constexpr const char* kAdministratorsDirectory = "/run/lock/ionian";
+constexpr const char* kBook = "book";
+/// The book is held for microseconds; who waits longer waits for a stopped process.
+constexpr milliseconds kBookLimit{2000};
+constexpr milliseconds kDriverTimeout{2000};
+constexpr milliseconds kFirstLook{5};
+constexpr milliseconds kLastLook{1000};
+
+std::string ticket_name(std::size_t slot) {
+  std::array<char, 32> name{};
+  std::snprintf(name.data(), name.size(), "ticket-%05zu", slot);
+  return name.data();
+}
+
+bool contains(const std::vector<std::string>& texts, const std::string& text) {
+  return std::find(texts.begin(), texts.end(), text) != texts.end();
+}
+
+}  // namespace
+
+std::string LeaseBook::default_lock_dir() {
+  const char* own = std::getenv("IONIAN_LOCK_DIR");
+  if (own != nullptr && *own != '\0') return own;
+  struct stat info {};
+  if (::stat(kAdministratorsDirectory, &info) == 0 && S_ISDIR(info.st_mode)) return kAdministratorsDirectory;
+  return kSharedDirectory;
+}
+
+LeaseBook::Impl::Impl(Inventory inventory_, LeaseBookOptions options_)
+    : inventory(std::move(inventory_)),
+      options(std::move(options_)),
+      directory_(options.lock_dir.empty() ? default_lock_dir() : options.lock_dir,
+                 (options.lock_dir.empty() ? default_lock_dir() : options.lock_dir) == kSharedDirectory),
+      machine_(inventory) {}
+
+UniqueFd LeaseBook::Impl::open_book() {
+  UniqueFd book = directory_.lock_briefly(kBook, kBookLimit);
+  if (!book) {
+    throw ExecutionError("[lease book] " + directory_.path() + "/" + kBook +
+                         " has been locked for 2 s by a process that does not go on (stopped, or in a debugger)\n"
+                         "next: find it with `lsof " + directory_.path() + "/" + kBook + "` and continue or end it");
+  }
+  return book;
+}
+
+std::string LeaseBook::Impl::lock_name(std::size_t gpu) const {
+  std::string name = "gpu-";
+  for (const char c : inventory.devices[gpu].uuid) {
+    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-';
+    name += plain ? c : '_';
+  }
+  return name;
+}
+
+std::vector<Ticket> LeaseBook::Impl::read_tickets() const {
+  std::vector<Ticket> tickets;
+  // Slots are taken from the lowest, so the first file that does not exist ends them.
+  for (std::size_t slot = 0;; ++slot) {
+    const std::string name = ticket_name(slot);
+    const auto text = directory_.read(name);
+    if (!text) break;
+    if (!directory_.is_held(name)) continue;
+    if (auto record = LeaseRecord::parse(*text)) tickets.push_back({name, std::move(*record)});
+  }
+  std::sort(tickets.begin(), tickets.end(),
+            [](const Ticket& a, const Ticket& b) { return a.record.number < b.record.number; });
+  return tickets;
+}
+
+UniqueFd LeaseBook::Impl::enter(LeaseRecord& record) {
+  const UniqueFd book = open_book();
+  const auto tickets = read_tickets();
+  record.number = tickets.empty() ? 1 : tickets.back().record.number + 1;
+  for (std::size_t slot = 0;; ++slot) {
+    const std::string name = ticket_name(slot);
+    if (directory_.is_held(name)) continue;
+    UniqueFd ticket = directory_.try_lock(name);
+    if (!ticket) continue;
+    LockDirectory::write(ticket, record.to_string());
+    return ticket;
+  }
+}
+
+allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_free) const {
+  allocator::State state(machine_);
+  const auto now = sys::Clock::now();
+  for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
+    allocator::Gpu& gpu = state.gpus[i];
+    const auto stranger = strangers_.find(i);
+    if (!inventory.devices[i].trouble.empty()) {
+      gpu.state = allocator::GpuState::kQuarantined;
+    } else if (!contains(as_free, inventory.devices[i].uuid) && directory_.is_held(lock_name(i))) {
+      // Whose it is does not matter to a decision: each held GPU is a lease of its own.
+      const std::uint64_t id = std::numeric_limits<std::uint64_t>::max() - i;
+      allocator::step(state, allocator::Held{id, id, {i}}, now);
+    } else if (stranger != strangers_.end() && stranger->second.until > now) {
+      gpu.state = allocator::GpuState::kBusyExternal;
+    }
+  }
+  return state;
+}
+
+allocator::Waiting LeaseBook::Impl::waiting(const Ticket& ticket) const {
+  allocator::Waiting result;
+  result.request = ticket.record.number;
+  for (const auto& wish : ticket.record.wishes) {
+    try {
+      const auto request = GpuRequest::parse(wish.item);
+      const auto& item = request.alternatives().front();
+      Alternative bound{item.type, static_cast<std::size_t>(item.count), {}};
+      for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
+        const bool healthy = inventory.devices[i].trouble.empty();
+        if (healthy && contains(wish.uuids, inventory.devices[i].uuid)) bound.gpus.push_back(i);
+      }
+      result.alternatives.push_back(std::move(bound));
+    } catch (const GpuRequestError&) {
+      // Another version's, or nonsense: it claims nothing here.
+    }
+  }
+  return result;
+}
+
+void LeaseBook::Impl::add_queue(allocator::State& state, const std::vector<Ticket>& tickets) const {
+  for (const auto& ticket : tickets) {
+    auto each = waiting(ticket);
+    if (!each.alternatives.empty()) state.queue.push_back(std::move(each));
+  }
+}
+
+std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(std::uint64_t number) {
+  const UniqueFd book = open_book();
+  auto state = read_state();
+  add_queue(state, read_tickets());
+  for (const auto& effect : allocator::step(state, allocator::Tick{}, sys::Clock::now())) {
+    const auto* grant = std::get_if<allocator::Grant>(&effect);
+    if (grant == nullptr || grant->request != number) continue;
+    Granted granted{grant->alternative, grant->gpus, {}};
+    for (const std::size_t gpu : grant->gpus) {
+      UniqueFd lock = directory_.try_lock(lock_name(gpu));
+      if (!lock) return std::nullopt;  // taken by something that does not ask the book
+      granted.locks.push_back(std::move(lock));
+    }
+    return granted;
+  }
+  return std::nullopt;
+}
+
+bool LeaseBook::Impl::strangers_on(const Granted& granted, const LeaseOwner& owner) {
+  if (!options.check_strangers) return false;
+  bool any = false;
+  for (const std::size_t gpu : granted.gpus) {
+    const Device& device = inventory.devices[gpu];
+    if (device.simulated) continue;
+    auto processes = processes_on(device, kDriverTimeout);
+    if (!processes) continue;  // the driver does not say: the lock is what counts
+    std::erase_if(*processes, [&](const DeviceProcess& process) { return process.pid == owner.pid; });
+    if (processes->empty()) {
+      strangers_.erase(gpu);
+      continue;
+    }
+    any = true;
+    Stranger& stranger = strangers_[gpu];
+    stranger.processes = std::move(*processes);
+    // The last holder's memory is gone in milliseconds, a stranger stays: look less and less often.
+    stranger.pause = std::clamp(stranger.pause * 2, kFirstLook, kLastLook);
+    stranger.until = sys::Clock::now() + stranger.pause;
+  }
+  return any;
+}
+
+sys::TimePoint LeaseBook::Impl::next_look() const {
+  auto next = sys::TimePoint::max();
+  for (const auto& [gpu, stranger] : strangers_) next = std::min(next, stranger.until);
+  return next;
+}
+
+void LeaseBook::Impl::write_owner(const Granted& granted, const LeaseOwner& owner) {
+  LeaseRecord record;
+  record.owner = owner;
+  for (const auto& lock : granted.locks) LockDirectory::write(lock, record.to_string());
+}
+
+std::vector<LeaseStatus> LeaseBook::Impl::status() {
+  std::vector<LeaseStatus> all;
+  {
+    const UniqueFd book = open_book();
+    for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
+      LeaseStatus status;
+      status.uuid = inventory.devices[i].uuid;
+      if (directory_.is_held(lock_name(i))) {
+        status.state = LeaseStatus::State::kLeased;
+        auto record = LeaseRecord::parse(directory_.read(lock_name(i)).value_or(""));
+        status.owner = record ? std::move(record->owner) : LeaseOwner{};
+      } else if (!inventory.devices[i].trouble.empty()) {
+        status.state = LeaseStatus::State::kUnusable;
+        status.reason = inventory.devices[i].trouble;
+      }
+      all.push_back(std::move(status));
+    }
+  }
+  // The driver is asked outside the book: it can take its time.
+  for (std::size_t i = 0; i < all.size() && options.check_strangers; ++i) {
+    if (all[i].state != LeaseStatus::State::kFree || inventory.devices[i].simulated) continue;
+    auto processes = processes_on(inventory.devices[i], kDriverTimeout);
+    if (!processes || processes->empty()) continue;
+    all[i].state = LeaseStatus::State::kExternal;
+    all[i].strangers = std::move(*processes);
+  }
+  return all;
+}
+
+std::vector<Ticket> LeaseBook::Impl::tickets() {
+  const UniqueFd book = open_book();
+  return read_tickets();
+}
+
+std::vector<LeaseDemand> LeaseBook::Impl::wanted(const std::vector<std::string>& held,
+                                                 const std::vector<std::string>& leaving) {
+  const UniqueFd book = open_book();
+  const auto tickets = read_tickets();
+  if (tickets.empty()) return {};
+  const auto now = sys::Clock::now();
+  const auto granted_with = [&](const std::vector<std::string>& as_free) {
+    auto state = read_state(as_free);
+    add_queue(state, tickets);
+    std::map<std::uint64_t, allocator::Grant> grants;
+    for (const auto& effect : allocator::step(state, allocator::Tick{}, now)) {
+      if (const auto* grant = std::get_if<allocator::Grant>(&effect)) grants[grant->request] = *grant;
+    }
+    return grants;
+  };
+  const auto without = granted_with(leaving);
+  std::vector<std::string> all = leaving;
+  all.insert(all.end(), held.begin(), held.end());
+  std::vector<LeaseDemand> demands;
+  for (const auto& [number, grant] : granted_with(all)) {
+    if (without.contains(number)) continue;
+    LeaseDemand demand;
+    for (const std::size_t gpu : grant.gpus) {
+      if (contains(held, inventory.devices[gpu].uuid)) ++demand.count;
+    }
+    const auto ticket = std::find_if(tickets.begin(), tickets.end(),
+                                     [&](const Ticket& each) { return each.record.number == number; });
+    for (const auto& wish : ticket->record.wishes) {
+      for (const auto& uuid : wish.uuids) {
+        if (contains(held, uuid) && !contains(demand.uuids, uuid)) demand.uuids.push_back(uuid);
+      }
+    }
+    demands.push_back(std::move(demand));
+  }
+  return demands;
+}
+
+void LeaseBook::Impl::drain_changes() {
+  if (directory_.drain()) ++change_count_;
+}
+
+}  // namespace ionian

@@ -1,0 +1,93 @@
+// lease_book.hpp: the shell around the allocator: kernel locks in, decisions out, kernel locks taken.
+//
+// Every look and every decision happens under one brief lock, the book. Whoever decides rebuilds the
+// allocator's state from the locks and the queue's tickets, so all processes come to the same decision
+// and no state is ever stale. A granted request's GPUs are then checked for strangers outside the book,
+// with the GPUs' locks held.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/syscall.hpp"
+#include "ionian/lease.hpp"
+#include "lease/allocator.hpp"
+#include "lease/lease_record.hpp"
+#include "lease/lock_directory.hpp"
+
+namespace ionian {
+
+struct Lease::Locks {
+  std::vector<UniqueFd> files;
+};
+
+/// A live ticket: a file of the queue whose lock somebody holds.
+struct Ticket {
+  std::string name;
+  LeaseRecord record;
+};
+
+class LeaseBook::Impl {
+ public:
+  Impl(Inventory inventory, LeaseBookOptions options);
+
+  struct Granted {
+    std::size_t alternative = 0;
+    std::vector<std::size_t> gpus;
+    std::vector<UniqueFd> locks;
+  };
+
+  /// Enters the queue: writes `record` with the next number into a free ticket.
+  UniqueFd enter(LeaseRecord& record);
+  /// Takes the locks of what the request with that number is granted now; nullopt if nothing is.
+  std::optional<Granted> decide(std::uint64_t number);
+  /// Returns whether a process other than `owner` uses one of the GPUs; these count as busy for a while.
+  bool strangers_on(const Granted& granted, const LeaseOwner& owner);
+  void write_owner(const Granted& granted, const LeaseOwner& owner);
+
+  std::vector<LeaseStatus> status();
+  std::vector<Ticket> tickets();
+  std::vector<LeaseDemand> wanted(const std::vector<std::string>& held, const std::vector<std::string>& leaving);
+
+  int changes() { return directory_.watch(); }
+  void drain_changes();
+  /// Returns how many changes were seen; a waiter that has seen fewer looks again soon.
+  [[nodiscard]] std::uint64_t change_count() const noexcept { return change_count_; }
+  /// Returns when the next GPU that strangers used is worth another look; the far future if there is none.
+  [[nodiscard]] sys::TimePoint next_look() const;
+
+  const Inventory inventory;
+  const LeaseBookOptions options;
+
+ private:
+  struct Stranger {
+    std::vector<DeviceProcess> processes;
+    sys::TimePoint until{};  // the GPU counts as busy up to here
+    std::chrono::milliseconds pause{0};
+  };
+
+  UniqueFd open_book();
+  std::vector<Ticket> read_tickets() const;
+  /// Rebuilds the allocator's state from the locks; GPUs of `as_free` count as free.
+  allocator::State read_state(const std::vector<std::string>& as_free = {}) const;
+  [[nodiscard]] allocator::Waiting waiting(const Ticket& ticket) const;
+  void add_queue(allocator::State& state, const std::vector<Ticket>& tickets) const;
+  [[nodiscard]] std::string lock_name(std::size_t gpu) const;
+
+  LockDirectory directory_;
+  Machine machine_;
+  std::map<std::size_t, Stranger> strangers_;
+  std::uint64_t change_count_ = 0;
+};
+
+struct LeaseWaiter::State {
+  std::shared_ptr<LeaseBook::Impl> book;
+  GpuRequest request;
+  LeaseRecord record;
+  UniqueFd ticket;
+  std::chrono::milliseconds pause{1};
+  std::uint64_t changes_seen = 0;
+};
+
+}  // namespace ionian

@@ -1,0 +1,169 @@
+#include "lease/lock_directory.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <span>
+#include <thread>
+
+#include "base/syscall.hpp"
+#include "ionian/error.hpp"
+#include "ionian/log.hpp"
+
+namespace ionian {
+namespace {
+
+/// A lock file is a page of text at most; whatever else lies there is not read.
+constexpr std::size_t kLongestText = std::size_t{64} << 10;
+
+bool flock_now(const UniqueFd& file, int operation) {
+  for (;;) {
+    if (::flock(file.get(), operation | LOCK_NB) == 0) return true;
+    if (errno == EWOULDBLOCK) return false;
+    if (errno != EINTR) throw_errno("lock a file", errno);
+  }
+}
+
+[[noreturn]] void refuse(const std::string& path, const std::string& why) {
+  throw PermissionDeniedError("[lock directory] " + path + " " + why +
+                              ": GPU locks there could be tampered with. Remove it, or set "
+                              "IONIAN_LOCK_DIR to a directory of your own");
+}
+
+}  // namespace
+
+LockDirectory::LockDirectory(std::string path, bool shared) : path_(std::move(path)), shared_(shared) {
+  open_directory();
+}
+
+void LockDirectory::open_directory() {
+  watch_.reset();
+  if (::mkdir(path_.c_str(), 0700) == 0) {
+    // mkdir's own mode is cut by the umask.
+    if (shared_ && ::chmod(path_.c_str(), 01777) != 0) throw_errno("share " + path_, errno);
+  } else if (errno != EEXIST) {
+    throw_errno("make the lock directory " + path_, errno);
+  }
+  for (int attempt = 0;; ++attempt) {
+    struct stat info {};
+    if (::lstat(path_.c_str(), &info) != 0) throw_errno("look at the lock directory " + path_, errno);
+    if (S_ISLNK(info.st_mode)) refuse(path_, "is a symbolic link");
+    if (!S_ISDIR(info.st_mode)) refuse(path_, "is not a directory");
+    const bool ours = info.st_uid == ::geteuid() || info.st_uid == 0;
+    if (ours || (info.st_mode & S_ISVTX) != 0) break;
+    if (!shared_ || attempt == 50) {
+      refuse(path_, "belongs to uid " + std::to_string(info.st_uid) + " and lacks the sticky bit");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // its maker is between mkdir and chmod
+  }
+  directory_ = sys::open(path_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+}
+
+UniqueFd LockDirectory::open_file(const std::string& name, int flags) const {
+  return UniqueFd(::openat(directory_.get(), name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
+}
+
+bool LockDirectory::still_there(const UniqueFd& file, const std::string& name) const {
+  struct stat mine {};
+  struct stat there {};
+  return ::fstat(file.get(), &mine) == 0 &&
+         ::fstatat(directory_.get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+         mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
+}
+
+UniqueFd LockDirectory::try_lock(const std::string& name) {
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    // Without O_CREAT first: fs.protected_regular forbids it on another user's file in a sticky directory.
+    UniqueFd file = open_file(name, O_RDWR);
+    if (!file && errno == ENOENT) {
+      file = open_file(name, O_RDWR | O_CREAT | O_EXCL);
+      if (file) {
+        ::fchmod(file.get(), 0666);
+      } else if (errno == EEXIST) {
+        continue;
+      } else if (errno == ENOENT) {
+        open_directory();  // it was removed under us
+        continue;
+      }
+    }
+    if (!file) throw_errno("open the lock " + path_ + "/" + name, errno);
+    if (!flock_now(file, LOCK_EX)) return {};
+    if (still_there(file, name)) return file;
+  }
+  throw ExecutionError("[lock directory] " + path_ + "/" + name + " is replaced faster than it can be locked");
+}
+
+UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milliseconds limit) {
+  const auto deadline = sys::Clock::now() + limit;
+  auto pause = std::chrono::microseconds(20);
+  for (;;) {
+    // The file has to exist before it can be opened for reading; after that no event is made.
+    UniqueFd file = open_file(name, O_RDONLY);
+    if (!file) {
+      if (errno != ENOENT) throw_errno("open the lock " + path_ + "/" + name, errno);
+      if (!try_lock(name) && sys::Clock::now() > deadline) return {};
+      continue;
+    }
+    if (flock_now(file, LOCK_EX)) {
+      if (still_there(file, name)) return file;
+      continue;
+    }
+    if (sys::Clock::now() > deadline) return {};
+    std::this_thread::sleep_for(pause);
+    pause = std::min(pause * 2, std::chrono::microseconds(2000));
+  }
+}
+
+bool LockDirectory::is_held(const std::string& name) const {
+  const UniqueFd file = open_file(name, O_RDONLY);
+  if (!file) return false;
+  return !flock_now(file, LOCK_SH);
+}
+
+void LockDirectory::write(const UniqueFd& lock, const std::string& text) {
+  // Information for people: a full disk must not cost a lease.
+  const ssize_t written = ::pwrite(lock.get(), text.data(), text.size(), 0);
+  if (written != static_cast<ssize_t>(text.size()) || ::ftruncate(lock.get(), written) != 0) {
+    log(LogLevel::kWarning, "the holder of a GPU could not be written into its lock file");
+  }
+}
+
+std::optional<std::string> LockDirectory::read(const std::string& name) const {
+  const UniqueFd file = open_file(name, O_RDONLY);
+  if (!file) return std::nullopt;
+  std::string text;
+  std::array<char, 4096> buffer;  // NOLINT: filled by read
+  while (text.size() < kLongestText) {
+    const ssize_t size = ::read(file.get(), buffer.data(), buffer.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) break;
+    text.append(buffer.data(), static_cast<std::size_t>(size));
+  }
+  return text;
+}
+
+int LockDirectory::watch() {
+  if (!watch_) {
+    watch_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    const std::string self = "/proc/self/fd/" + std::to_string(directory_.get());
+    if (*watch_ && ::inotify_add_watch(watch_->get(), self.c_str(), IN_CLOSE_WRITE | IN_MODIFY) < 0) {
+      watch_->reset();
+    }
+    if (!*watch_) log(LogLevel::kWarning, "no inotify watch is left: waiting for GPUs by looking at intervals");
+  }
+  return watch_->get();
+}
+
+bool LockDirectory::drain() {
+  if (!watch_ || !*watch_) return false;
+  bool any = false;
+  alignas(8) std::array<char, 4096> buffer;  // NOLINT: filled by read
+  while (::read(watch_->get(), buffer.data(), buffer.size()) > 0) any = true;
+  return any;
+}
+
+}  // namespace ionian
