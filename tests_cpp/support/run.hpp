@@ -15,6 +15,7 @@
 
 #include "exec/executor.hpp"
 #include "exec/process.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace ionian::testing {
 
@@ -36,27 +37,6 @@ inline std::size_t open_descriptors() {
     ++count;
   return count;
 }
-
-/// A directory that is gone with the object.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "ionian-test-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  [[nodiscard]] std::string path(const std::string& name = "") const {
-    return name.empty() ? path_ : path_ + "/" + name;
-  }
-
- private:
-  std::string path_;
-};
 
 inline std::size_t file_size(const std::string& path) {
   std::error_code error;

@@ -1,0 +1,122 @@
+// bind_lease.cpp: GPUs held, and who holds the rest.
+#include <poll.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bindings.hpp"
+#include "ionian/lease.hpp"
+
+namespace py = pybind11;
+
+namespace {
+
+using ionian::Lease;
+using ionian::LeaseBook;
+using ionian::LeaseOwner;
+using ionian::LeaseStatus;
+using ionian::LeaseTicket;
+using std::chrono::milliseconds;
+
+/// How long Ctrl-C may go unnoticed.
+constexpr milliseconds kSlice{50};
+
+py::str text(const std::string& bytes) { return py::bytes(bytes).attr("decode")("utf-8", "backslashreplace"); }
+
+const char* state_name(LeaseStatus::State state) {
+  switch (state) {
+    case LeaseStatus::State::kFree:
+      return "free";
+    case LeaseStatus::State::kLeased:
+      return "leased";
+    case LeaseStatus::State::kExternal:
+      return "external";
+    case LeaseStatus::State::kUnusable:
+      return "unusable";
+  }
+  return "free";
+}
+
+Lease acquire(LeaseBook& book, const ionian::GpuRequest& request, const std::string& app,
+              const std::string& function, const std::optional<double>& timeout) {
+  const auto begin = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> limit(timeout.value_or(std::numeric_limits<double>::infinity()));
+  auto waiter = book.request(request, ionian::this_process_as_owner(app, function, ""));
+  for (;;) {
+    std::optional<Lease> lease;
+    {
+      const py::gil_scoped_release release;
+      lease = waiter.try_grant();
+    }
+    if (lease) return std::move(*lease);
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (std::chrono::steady_clock::now() - begin >= limit) {
+      throw ionian::LeaseTimeoutError("[gpu=" + request.to_string() + "] not granted within " +
+                                      std::string(py::str(py::float_(limit.count()))) + " s\n" +
+                                      waiter.explain().to_string(book.inventory()));
+    }
+    const py::gil_scoped_release release;
+    pollfd polled{book.changes(), POLLIN, 0};
+    ::poll(&polled, 1, static_cast<int>(std::min(waiter.retry_after(), kSlice).count()));
+    book.drain_changes();
+  }
+}
+
+}  // namespace
+
+void bind_lease(py::module_& m) {
+  py::class_<LeaseOwner>(m, "LeaseOwner", "Who holds or waits; for people.")
+      .def_readonly("pid", &LeaseOwner::pid)
+      .def_readonly("uid", &LeaseOwner::uid)
+      .def_property_readonly("user", [](const LeaseOwner& self) { return text(self.user); })
+      .def_property_readonly("app", [](const LeaseOwner& self) { return text(self.app); })
+      .def_property_readonly("function", [](const LeaseOwner& self) { return text(self.function); })
+      .def_property_readonly("run", [](const LeaseOwner& self) { return text(self.run); })
+      .def_readonly("since_ns", &LeaseOwner::since_ns, "Wall-clock nanoseconds.");
+  py::class_<LeaseStatus>(m, "LeaseStatus", "What one GPU is doing.")
+      .def_readonly("uuid", &LeaseStatus::uuid)
+      .def_property_readonly("state", [](const LeaseStatus& self) { return state_name(self.state); })
+      .def_readonly("owner", &LeaseStatus::owner)
+      .def_readonly("strangers", &LeaseStatus::strangers)
+      .def_property_readonly("reason", [](const LeaseStatus& self) { return text(self.reason); });
+  py::class_<LeaseTicket>(m, "LeaseTicket", "One waiting request.")
+      .def_readonly("number", &LeaseTicket::number)
+      .def_property_readonly("request", [](const LeaseTicket& self) { return text(self.request); })
+      .def_readonly("owner", &LeaseTicket::owner);
+  py::class_<Lease>(m, "Lease", "GPUs held by this process until `release()` or its end.")
+      .def_property_readonly("devices", &Lease::devices)
+      .def_property_readonly("visible_devices", &Lease::visible_devices, "A CUDA_VISIBLE_DEVICES.")
+      .def_property_readonly("alternative", &Lease::alternative)
+      .def("release", &Lease::release)
+      .def("__enter__", [](py::object self) { return self; })
+      .def("__exit__", [](Lease& self, const py::args&) { self.release(); });
+  py::class_<LeaseBook>(m, "LeaseBook", "The lock directory and an inventory together.")
+      .def(py::init([](const ionian::Inventory& inventory, const std::string& lock_dir, const std::string& match,
+                       bool check_strangers) {
+             return LeaseBook(inventory, {lock_dir, ionian::parse_gpu_match(match), check_strangers});
+           }),
+           py::arg("inventory"), py::kw_only(), py::arg("lock_dir") = "", py::arg("match") = "upgrade",
+           py::arg("check_strangers") = true)
+      .def_static("default_lock_dir", &LeaseBook::default_lock_dir)
+      .def("check", &LeaseBook::check, py::arg("request"),
+           py::arg("held_by_ancestors") = std::vector<std::string>{},
+           "Raises UnsatisfiableError or LeaseDeadlockError if the request can never be granted.")
+      .def("acquire", &acquire, py::arg("request"), py::kw_only(), py::arg("app") = "", py::arg("function") = "",
+           py::arg("timeout") = py::none(), "Waits for GPUs; seconds. Ctrl-C interrupts it.")
+      .def("status", &LeaseBook::status, py::call_guard<py::gil_scoped_release>())
+      .def("queue", &LeaseBook::queue, py::call_guard<py::gil_scoped_release>())
+      .def(
+          "explain",
+          [](LeaseBook& self, const ionian::GpuRequest& request) {
+            const py::gil_scoped_release release;
+            auto waiter = self.request(request, ionian::this_process_as_owner("", "", ""));
+            return waiter.explain().to_string(self.inventory());
+          },
+          py::arg("request"), "Why the request is not granted now.");
+}

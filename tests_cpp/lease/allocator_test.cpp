@@ -1,0 +1,167 @@
+#include "lease/allocator.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/machines.hpp"
+
+namespace ionian::allocator {
+namespace {
+
+using Gpus = std::vector<std::size_t>;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+/// A machine, its state and a clock that the test moves.
+class AllocatorTest : public ::testing::Test {
+ protected:
+  void machine(const Inventory& inventory_) {
+    inventory = inventory_;
+    state.emplace(Machine(inventory));
+  }
+  std::vector<Effect> say(const Event& event) { return step(*state, event, now); }
+  std::vector<Effect> request(std::uint64_t id, const std::vector<std::string>& texts, std::uint64_t client = 1) {
+    Waiting waiting{id, client, {}};
+    const auto parsed = GpuRequest::parse(texts);
+    for (const auto& item : parsed.alternatives()) {
+      waiting.alternatives.push_back(bind(item, inventory, GpuMatch::kUpgrade));
+    }
+    return say(Request{waiting});
+  }
+  /// Gives back and drains at once; returns what else follows.
+  std::vector<Effect> give_back(std::uint64_t id) {
+    const Gpus gpus = state->leases.at(id).gpus;
+    std::vector<Effect> all;
+    EXPECT_EQ(say(Release{id}).size(), gpus.size());
+    for (const std::size_t gpu : gpus) {
+      for (auto& effect : say(Drained{gpu})) all.push_back(std::move(effect));
+    }
+    return all;
+  }
+
+  Inventory inventory;
+  std::optional<State> state;
+  TimePoint now{};
+};
+
+TEST_F(AllocatorTest, ARequestThatFitsIsGrantedAtOnce) {
+  machine(machines::pcie_4x());
+  EXPECT_THAT(request(1, {"L40S:2"}), ElementsAre(Grant{1, 0, {0, 1}}));
+  EXPECT_THAT(request(2, {"any"}), ElementsAre(Grant{2, 0, {2}}));
+}
+
+TEST_F(AllocatorTest, ARequestThatCanNeverFitIsRejected) {
+  machine(machines::two_and_two());
+  EXPECT_THAT(request(1, {"any:3"}), ElementsAre(Reject{1}));
+  EXPECT_THAT(request(2, {"H100"}), ElementsAre(Reject{2}));
+  EXPECT_THAT(request(3, {"H100", "any"}), ElementsAre(Grant{3, 1, {2}}));
+}
+
+TEST_F(AllocatorTest, TheFirstAlternativeThatFitsNowIsGranted) {
+  machine(machines::mixed());
+  EXPECT_THAT(request(1, {"H100:2", "A10G"}), ElementsAre(Grant{1, 0, {4, 5}}));
+  EXPECT_THAT(request(2, {"H100:2", "A10G"}), ElementsAre(Grant{2, 1, {1}}));
+}
+
+TEST_F(AllocatorTest, WaitersAreServedInTheirOrder) {
+  machine(machines::one_a10g());
+  EXPECT_THAT(request(1, {"any"}), ElementsAre(Grant{1, 0, {0}}));
+  EXPECT_THAT(request(2, {"any"}), IsEmpty());
+  EXPECT_THAT(request(3, {"A10G"}), IsEmpty());
+  EXPECT_THAT(give_back(1), ElementsAre(Grant{2, 0, {0}}));
+  EXPECT_THAT(give_back(2), ElementsAre(Grant{3, 0, {0}}));
+}
+
+TEST_F(AllocatorTest, AGangIsNotPassedBySmallRequests) {
+  machine(machines::pcie_4x());
+  request(1, {"L40S"});
+  EXPECT_THAT(request(2, {"L40S:4"}), IsEmpty());
+  EXPECT_THAT(request(3, {"L40S"}), IsEmpty()) << "three are free, but an older request needs them all";
+  EXPECT_THAT(give_back(1), ElementsAre(Grant{2, 0, {0, 1, 2, 3}}));
+  EXPECT_THAT(give_back(2), ElementsAre(Grant{3, 0, {0}}));
+}
+
+TEST_F(AllocatorTest, AYoungerRequestPassesOnModelsThatNoOlderOneCanUse) {
+  machine(machines::two_and_two());
+  request(1, {"A10G"});
+  EXPECT_THAT(request(2, {"A10G:2"}), IsEmpty());
+  EXPECT_THAT(request(3, {"L4"}), ElementsAre(Grant{3, 0, {2}}));
+  EXPECT_THAT(request(4, {"any"}), ElementsAre(Grant{4, 0, {3}}));
+}
+
+TEST_F(AllocatorTest, AnAlternativeThatCanNeverFitReservesNothing) {
+  machine(machines::two_and_two());
+  request(1, {"A10G:2"});
+  EXPECT_THAT(request(2, {"L4:3", "A10G:2"}), IsEmpty());
+  EXPECT_THAT(request(3, {"L4"}), ElementsAre(Grant{3, 0, {2}}));
+}
+
+TEST_F(AllocatorTest, AGpuIsFreeOnlyAfterItHasDrained) {
+  machine(machines::one_a10g());
+  request(1, {"any"});
+  EXPECT_THAT(say(Release{1}), ElementsAre(Drain{0}));
+  EXPECT_THAT(request(2, {"any"}), IsEmpty());
+  EXPECT_THAT(say(Drained{0}), ElementsAre(Grant{2, 0, {0}}));
+}
+
+TEST_F(AllocatorTest, AGpuThatDoesNotDrainIsQuarantined_UntilItRecovers) {
+  machine(machines::one_a10g());
+  request(1, {"any"});
+  say(Release{1});
+  request(2, {"any"});
+  now += kDrainLimit - std::chrono::milliseconds(1);
+  EXPECT_THAT(say(Tick{}), IsEmpty());
+  now += std::chrono::milliseconds(1);
+  EXPECT_THAT(say(Tick{}), ElementsAre(Quarantine{0}));
+  EXPECT_THAT(say(Drained{0}), IsEmpty()) << "too late: only a probe brings it back";
+  EXPECT_THAT(say(GpuRecovered{0}), ElementsAre(Grant{2, 0, {0}}));
+}
+
+TEST_F(AllocatorTest, AGpuLostWhileLeasedIsQuarantinedWhenItIsGivenBack) {
+  machine(machines::workstation_2x4090());
+  request(1, {"RTX4090:2"});
+  EXPECT_THAT(say(GpuLost{1}), IsEmpty());
+  EXPECT_THAT(say(Release{1}), ElementsAre(Drain{0}, Quarantine{1}));
+}
+
+TEST_F(AllocatorTest, AStrangersGpuIsNotGranted) {
+  machine(machines::workstation_2x4090());
+  say(StrangerCame{0});
+  EXPECT_THAT(request(1, {"RTX4090"}), ElementsAre(Grant{1, 0, {1}}));
+  EXPECT_THAT(request(2, {"RTX4090"}), IsEmpty());
+  EXPECT_THAT(say(StrangerLeft{0}), ElementsAre(Grant{2, 0, {0}}));
+}
+
+TEST_F(AllocatorTest, ADeadClientLosesItsLeasesAndItsPlaces) {
+  machine(machines::workstation_2x4090());
+  request(1, {"RTX4090"}, 7);
+  request(2, {"RTX4090"}, 7);
+  EXPECT_THAT(request(3, {"RTX4090:2"}, 7), IsEmpty());
+  EXPECT_THAT(request(4, {"RTX4090"}, 8), IsEmpty());
+  EXPECT_THAT(say(ClientDied{7}), ElementsAre(Drain{0}, Drain{1}));
+  EXPECT_THAT(state->queue.size(), 1U);
+  EXPECT_THAT(say(Drained{1}), ElementsAre(Grant{4, 0, {1}}));
+}
+
+TEST_F(AllocatorTest, CancellingAWaiterLetsTheNextOneThrough) {
+  machine(machines::pcie_4x());
+  request(1, {"L40S"});
+  request(2, {"L40S:4"});
+  request(3, {"L40S:3"});
+  EXPECT_THAT(say(Cancel{2}), ElementsAre(Grant{3, 0, {1, 2, 3}}));
+}
+
+TEST_F(AllocatorTest, EventsThatDoNotApplyChangeNothing) {
+  machine(machines::one_a10g());
+  request(1, {"any"});
+  for (const Event& event : std::vector<Event>{Release{9}, Cancel{9}, ClientDied{9}, Drained{0}, StrangerCame{0},
+                                               StrangerLeft{0}, Tick{}}) {
+    EXPECT_THAT(say(event), IsEmpty());
+    EXPECT_EQ(state->gpus[0].state, GpuState::kLeased);
+  }
+  say(Release{1});
+  EXPECT_THAT(say(Release{1}), IsEmpty()) << "a release that comes twice";
+}
+
+}  // namespace
+}  // namespace ionian::allocator

@@ -1,0 +1,49 @@
+#include "lease/lease_record.hpp"
+
+#include <gtest/gtest.h>
+
+namespace ionian {
+namespace {
+
+LeaseRecord record() {
+  LeaseRecord record;
+  record.owner = {123, 1000, "alice", "digits", "train", "00ff", 1'700'000'000'000'000'000};
+  record.number = 42;
+  record.wishes = {{"H100:2", {"GPU-a", "GPU-b"}}, {"any", {}}};
+  return record;
+}
+
+TEST(LeaseRecord, ReadsBackWhatItWrites) { EXPECT_EQ(LeaseRecord::parse(record().to_string()), record()); }
+
+TEST(LeaseRecord, IsLinesThatPeopleCanRead) {
+  EXPECT_EQ(record().to_string(),
+            "ionian 1\npid 123\nuid 1000\nuser alice\napp digits\nfunction train\nrun 00ff\n"
+            "since_ns 1700000000000000000\nnumber 42\nwish H100:2 GPU-a GPU-b\nwish any\n");
+}
+
+TEST(LeaseRecord, ANameWithALineEndStaysOnOneLine) {
+  LeaseRecord tricky = record();
+  tricky.owner.app = "x\nnumber 1";
+  EXPECT_EQ(LeaseRecord::parse(tricky.to_string())->number, 42U);
+}
+
+TEST(LeaseRecord, WhateverDoesNotParseIsNothing) {
+  for (const char* text : {"", "\n", "ionian 2\npid 1\n", "ionian 1\npid x\n", "ionian 1\nnumber -1\n",
+                           "ionian 1\nuid 99999999999999\n", "GIF89a\0\xff"}) {
+    EXPECT_EQ(LeaseRecord::parse(text), std::nullopt) << text;
+  }
+}
+
+TEST(LeaseRecord, FieldsOfLaterVersionsAreSkipped) {
+  EXPECT_EQ(LeaseRecord::parse("ionian 1\npid 5\ncolour blue\n")->owner.pid, 5);
+}
+
+TEST(LeaseRecord, EveryTruncationIsReadWithoutHarm) {
+  const std::string text = record().to_string();
+  for (std::size_t size = 0; size < text.size(); ++size) {
+    static_cast<void>(LeaseRecord::parse(std::string_view(text).substr(0, size)));
+  }
+}
+
+}  // namespace
+}  // namespace ionian

@@ -1,0 +1,67 @@
+#include "lease/satisfiable.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ionian/error.hpp"
+#include "support/machines.hpp"
+
+namespace ionian {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string refusal(const Inventory& inventory, const std::vector<std::string>& request,
+                    GpuMatch match = GpuMatch::kUpgrade) {
+  try {
+    check_satisfiable(GpuRequest::parse(request), inventory, match, {});
+  } catch (const UnsatisfiableError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Satisfiable, SaysWhatExistsAndTheNearestThatWouldFit) {
+  const auto text = refusal(machines::dgx_h100(), {"H100:9"});
+  EXPECT_THAT(text, HasSubstr("8 x H100"));
+  EXPECT_THAT(text, HasSubstr("\"H100:8\""));
+  EXPECT_THAT(refusal(machines::hgx_h200(), {"H100!"}), HasSubstr("8 x H200"));
+  EXPECT_THAT(refusal(machines::two_and_two(), {"any:3"}), HasSubstr("\"any:2\""));
+  EXPECT_THAT(refusal(machines::one_a10g(), {"B200"}), HasSubstr("--gpu-match pretend"));
+}
+
+TEST(Satisfiable, TheFirstLineIsShort) {
+  const auto text = refusal(machines::one_a10g(), {"H100:8", "A100-80GB:4"});
+  EXPECT_LT(text.find('\n'), 200U);
+}
+
+TEST(Satisfiable, OneAlternativeThatFitsIsEnough) {
+  EXPECT_EQ(refusal(machines::one_a10g(), {"H100:8", "any"}), "");
+}
+
+TEST(Satisfiable, NoGpuAtAll_SaysWhyAndWhatToDo) {
+  Inventory none;
+  none.reason = "libnvidia-ml.so.1: not found";
+  const auto text = refusal(none, {"any"});
+  EXPECT_THAT(text, HasSubstr("not found"));
+  EXPECT_THAT(text, HasSubstr("--simulate \"A10G:1\""));
+}
+
+TEST(Satisfiable, AGpuInTroubleDoesNotCount) {
+  Inventory sick = machines::workstation_2x4090();
+  sick.devices[1].trouble = "GPU is lost";
+  EXPECT_THAT(refusal(sick, {"RTX4090:2"}), HasSubstr("GPU is lost"));
+  EXPECT_EQ(refusal(sick, {"RTX4090"}), "");
+}
+
+TEST(Satisfiable, WhatOnlyAnAncestorsGpuCouldServe_IsADeadlock) {
+  const auto machine = machines::workstation_2x4090();
+  const auto request = GpuRequest::parse(std::string("RTX4090:2"));
+  EXPECT_THROW(check_satisfiable(request, machine, GpuMatch::kUpgrade, {machine.devices[0].uuid}),
+               LeaseDeadlockError);
+  EXPECT_NO_THROW(check_satisfiable(GpuRequest::parse(std::string("any")), machine, GpuMatch::kUpgrade,
+                                    {machine.devices[0].uuid}));
+}
+
+}  // namespace
+}  // namespace ionian
