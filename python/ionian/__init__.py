@@ -1,0 +1,77 @@
+"""The API of a GPU cloud, on the GPUs that people own.
+
+    import ionian
+
+    app = ionian.App("digits")
+
+    @app.function(gpu="any")
+    def train(width: int) -> float: ...
+
+    with app.run():
+        print(list(train.map([64, 128, 256])))
+
+Names are loaded when they are first used, so ``import ionian`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _runtime
+
+if TYPE_CHECKING:
+    from . import exception as exception
+    from . import gpu as gpu
+    from .app import App as App
+    from .call import FunctionCall as FunctionCall
+    from .exception import Error as Error
+    from .function import Function as Function
+    from .machine import enable_output as enable_output
+    from .machine import inventory as inventory
+    from .machine import lease as lease
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "App",
+    "Error",
+    "Function",
+    "FunctionCall",
+    "enable_output",
+    "exception",
+    "gpu",
+    "inventory",
+    "is_local",
+    "lease",
+]
+
+_HOMES = {
+    "App": "app",
+    "Error": "exception",
+    "Function": "function",
+    "FunctionCall": "call",
+    "enable_output": "machine",
+    "inventory": "machine",
+    "lease": "machine",
+}
+
+
+def is_local() -> bool:
+    """Returns whether this process started the run; False where functions are run or imported for it."""
+    return not _runtime.remote
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in ("exception", "gpu"):
+        return importlib.import_module(f".{name}", __name__)
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

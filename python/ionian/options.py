@@ -1,0 +1,175 @@
+"""What ``@app.function(...)`` takes, checked where it is written."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .exception import InvalidError
+
+if TYPE_CHECKING:
+    from . import _core
+
+#: Of the service: they place or describe a container, and there is none here.
+_NOTHING_TO_DO = frozenset(
+    "image cpu memory ephemeral_disk cloud region routing_region proxy i6pn nonpreemptible "
+    "include_source block_network restrict_modal_access".split()
+)
+_OLD_NAMES = {
+    "keep_warm": "min_containers",
+    "concurrency_limit": "max_containers",
+    "container_idle_timeout": "scaledown_window",
+}
+_NAMES = (
+    "gpu name env timeout min_containers max_containers buffer_containers scaledown_window serialized".split()
+)
+_DEFAULT_TIMEOUT = 300.0
+_DEFAULT_WINDOW = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """Checked. 0 means no limit, as in the core."""
+
+    gpu: _core.GpuRequest | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    timeout: float = _DEFAULT_TIMEOUT
+    min_containers: int = 0
+    max_containers: int = 0
+    buffer_containers: int = 0
+    scaledown_window: float = _DEFAULT_WINDOW
+    serialized: bool = False
+
+    @classmethod
+    def parse(cls, given: dict[str, Any]) -> Options:
+        """Returns the options, or raises InvalidError for the first that is wrong."""
+        given = dict(given)
+        _accept_others(given)
+        gpu = None
+        if given.get("gpu") is not None:
+            from .gpu import parse_gpu
+
+            gpu = parse_gpu(given["gpu"], stacklevel=5)
+        minimum = _count(given, "min_containers")
+        maximum = _count(given, "max_containers")
+        if maximum == 0 and given.get("max_containers") is not None:
+            raise InvalidError("[app.function] expected max_containers= of at least 1, got 0")
+        if maximum and minimum > maximum:
+            raise InvalidError(
+                f"[app.function] min_containers={minimum} is more than max_containers={maximum}"
+            )
+        serialized = given.get("serialized", False)
+        if not isinstance(serialized, bool):
+            raise InvalidError(
+                f"[app.function] expected serialized= to be True or False, got {serialized!r}"
+            )
+        return cls(
+            gpu=gpu,
+            env=_environment(given.get("env")),
+            timeout=_seconds(given, "timeout", _DEFAULT_TIMEOUT, optional=False),
+            min_containers=minimum,
+            max_containers=maximum,
+            buffer_containers=_count(given, "buffer_containers"),
+            scaledown_window=_seconds(given, "scaledown_window", _DEFAULT_WINDOW, optional=True),
+            serialized=serialized,
+        )
+
+
+def _accept_others(given: dict[str, Any]) -> None:
+    for old, new in _OLD_NAMES.items():
+        if old in given:
+            warnings.warn(f"[app.function] {old}= is now {new}=", DeprecationWarning, stacklevel=5)
+            given.setdefault(new, given.pop(old))
+    ignored = sorted(name for name in given if name in _NOTHING_TO_DO)
+    for name in ignored:
+        del given[name]
+    if ignored:
+        warnings.warn(
+            f"[app.function] {', '.join(ignored)}: no container here, so no effect; the function runs in "
+            "this Python environment",
+            UserWarning,
+            stacklevel=5,
+        )
+    unknown = sorted(set(given) - set(_NAMES))
+    if unknown:
+        import difflib
+
+        near = difflib.get_close_matches(unknown[0], _NAMES, 1)
+        hint = f"; did you mean {near[0]}=?" if near else ""
+        raise InvalidError(
+            f"[app.function] unknown option {unknown[0]}={hint}\nexpected: {', '.join(_NAMES)}"
+        )
+
+
+def _count(given: dict[str, Any], name: str) -> int:
+    value = given.get(name)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidError(f"[app.function] expected {name}= to be a whole number from 0, got {value!r}")
+    return value
+
+
+def _seconds(given: dict[str, Any], name: str, default: float, *, optional: bool) -> float:
+    value = given.get(name, default)
+    if value is None and optional:
+        return default
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not good or not math.isfinite(value) or value <= 0:
+        raise InvalidError(
+            f"[app.function] expected {name}= in seconds, more than 0, got {value!r}"
+            + ("\nnext: for hours of work write e.g. timeout=24 * 3600" if name == "timeout" else "")
+        )
+    return float(value)
+
+
+def _environment(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidError(f"[app.function] expected env= to be a dict of texts, got {type(value).__name__}")
+    env: dict[str, str] = {}
+    for name, text in value.items():
+        if text is None:
+            continue
+        if not isinstance(name, str) or not isinstance(text, str) or not name or "=" in name:
+            raise InvalidError(f"[app.function] env= has {name!r}: {text!r}; names and values are texts")
+        if "\0" in name or "\0" in text:
+            raise InvalidError(f"[app.function] env= has a NUL byte in {name!r}")
+        env[name] = text
+    return env
+
+
+def check_function(raw: Callable[..., Any], serialized: bool) -> None:
+    """Raises if ``raw`` cannot be a function of an app."""
+    from .function import Function
+
+    if isinstance(raw, Function):
+        return
+    if isinstance(raw, type):
+        raise TypeError(
+            "[app.function] a class cannot be a function; decorate a function that makes the object and uses it"
+        )
+    if isinstance(raw, (staticmethod, classmethod)) or not callable(raw):
+        raise InvalidError(f"[app.function] expected a function, got {type(raw).__name__}")
+    target = inspect.unwrap(raw)
+    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        raise InvalidError(
+            f"[app.function] {getattr(raw, '__name__', raw)!r} is a generator, which cannot be called remotely "
+            "yet; return a list, or map over the inputs"
+        )
+    if not hasattr(raw, "__qualname__") or not hasattr(raw, "__module__"):
+        raise InvalidError(
+            f"[app.function] expected a function defined with def, got {type(raw).__name__}; wrap it in one"
+        )
+    qualname = raw.__qualname__
+    nested_in_class = "." in qualname and "<locals>." not in qualname
+    in_class = nested_in_class or "." in qualname.rpartition("<locals>.")[2]
+    if in_class and not serialized:
+        raise InvalidError(
+            f"[app.function] {qualname!r} is a method; decorate a function at the top of the module"
+        )

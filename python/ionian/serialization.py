@@ -1,0 +1,245 @@
+"""Values as bytes: pickle 5, large buffers out of band, by value what cannot be found by name.
+
+A message is ``(head, buffers)``: the pickle, and the buffers of arrays that are too large to copy
+into it (None if there are none).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import traceback
+from typing import Any
+
+from .exception import (
+    DeserializationError,
+    InputCancellation,
+    RemoteError,
+    RemoteTraceback,
+    SerializationError,
+)
+
+Buffers = list[pickle.PickleBuffer]
+
+_OUT_OF_BAND = 16 << 10  # below this a copy is cheaper than a buffer of its own
+_MAX_MESSAGE = 64 << 10
+_MAX_TRACEBACK = 256 << 10
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+#: Set where nothing of ``__main__`` can be imported (a notebook, ``python -c``): such objects go by
+#: value. ``pickle`` alone would send their names.
+main_by_value = False
+
+_PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in _PLAIN
+
+
+def dumps(value: Any, what: str) -> tuple[bytes, Buffers | None]:
+    """Returns the message of ``value``; ``what`` names it in errors ("the arguments").
+
+    Raises SerializationError with the path to what cannot be sent.
+    """
+    if main_by_value and not _is_plain(value):
+        return _dumps_by_value(value, what)
+    buffers: Buffers = []
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < _OUT_OF_BAND or not _is_contiguous(buffer):
+            return True
+        buffers.append(buffer)
+        return False
+
+    try:
+        head = pickle.dumps(value, 5, buffer_callback=keep_in_band)
+    except Exception:
+        return _dumps_by_value(value, what)
+    return head, buffers or None
+
+
+def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Buffers | None]:
+    """Returns the message of a call's arguments."""
+    if not kwargs and all(type(arg) in _PLAIN for arg in args):
+        try:
+            return pickle.dumps((args, kwargs), 5), None
+        except UnicodeEncodeError:  # a lone surrogate; pickle 5 carries it, cloudpickle too
+            pass
+    return dumps((args, kwargs), "the arguments")
+
+
+def _is_contiguous(buffer: pickle.PickleBuffer) -> bool:
+    try:
+        buffer.raw()
+    except BufferError:
+        return False
+    return True
+
+
+def _dumps_by_value(value: Any, what: str) -> tuple[bytes, Buffers | None]:
+    import cloudpickle
+
+    buffers: Buffers = []
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < _OUT_OF_BAND or not _is_contiguous(buffer):
+            return True
+        buffers.append(buffer)
+        return False
+
+    try:
+        stream = io.BytesIO()
+        cloudpickle.Pickler(stream, protocol=5, buffer_callback=keep_in_band).dump(value)
+    except Exception as exc:
+        path, culprit = _culprit(value, what)
+        raise SerializationError(
+            f"{path} cannot be sent: {_short(culprit)}: {type(exc).__name__}: {_short_text(exc)}\n"
+            "expected: what pickle or cloudpickle can carry; send plain data, arrays or paths, and "
+            "open files, connections and generators inside the function"
+        ) from exc
+    return stream.getvalue(), buffers or None
+
+
+def loads(head: Any, buffers: Any) -> Any:
+    """Returns the value of a message. Raises whatever rebuilding it raises."""
+    return pickle.loads(head, buffers=buffers or ())
+
+
+def loads_result(head: Any, buffers: Any, origin: str) -> Any:
+    """Returns a result in the caller. Raises DeserializationError if it cannot be rebuilt."""
+    try:
+        return pickle.loads(head, buffers=buffers or ())
+    except Exception as exc:
+        raise DeserializationError(
+            f"[{origin}] the result came back but cannot be rebuilt in the caller: "
+            f"{type(exc).__name__}: {_short_text(exc)}\n"
+            "next: return a type that the calling process can import too"
+        ) from exc
+
+
+def _can_go(value: Any) -> bool:
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(value, 5)
+    except Exception:
+        return False
+    return True
+
+
+def _culprit(value: Any, path: str) -> tuple[str, Any]:
+    """Returns the innermost part of ``value`` that cannot be sent, and where it is."""
+    for _ in range(32):
+        for step, part in _parts(value, path):
+            if not _can_go(part):
+                path, value = step, part
+                break
+        else:
+            break
+    return path, value
+
+
+def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
+    if path == "the arguments" and type(value) is tuple and len(value) == 2:
+        args, kwargs = value
+        named = [(f"argument {name}=", part) for name, part in kwargs.items()]
+        return [(f"argument {i}", part) for i, part in enumerate(args, 1)] + named
+    if isinstance(value, dict):
+        return [(f"{path}[{_short(key)}]", part) for key, part in list(value.items())[:1000]]
+    if isinstance(value, (list, tuple)):
+        return [(f"{path}[{i}]", part) for i, part in enumerate(value[:1000])]
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(attributes, dict) and not isinstance(value, type):
+        return [(f"{path}.{name}", part) for name, part in list(attributes.items())[:1000]]
+    return []
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"an object of type {type(value).__name__}"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _short_text(exc: BaseException) -> str:
+    text = _message(exc).split("\n", 1)[0]
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _message(exc: BaseException) -> str:
+    try:
+        text = str(exc)
+    except Exception as broken:
+        text = f"<its text cannot be had: {type(broken).__name__}>"
+    return _capped(text, _MAX_MESSAGE)
+
+
+def _capped(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    left_out = len(text) - limit
+    return f"{text[: limit // 2]}\n... {left_out} characters left out ...\n{text[-limit // 2 :]}"
+
+
+def _own_frames_cut(exc: BaseException) -> Any:
+    """Returns the traceback without our frames at its beginning."""
+    frames = exc.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HERE):
+        frames = frames.tb_next
+    return frames
+
+
+def traceback_text(exc: BaseException) -> str:
+    """Returns the traceback as Python prints it, from the user's first frame on, of bounded size."""
+    try:
+        lines = traceback.format_exception(type(exc), exc, _own_frames_cut(exc))
+        return _capped("".join(lines), _MAX_TRACEBACK)
+    except Exception:
+        return f"{type(exc).__qualname__}: {_message(exc)}\n(its traceback cannot be printed)\n"
+
+
+def encode_exception(exc: BaseException) -> bytes:
+    """Returns an exception as an answer, whatever it is: its type's name, text and traceback as
+    plain data, and the exception itself if it can be pickled. Never raises."""
+    pickled: bytes | None = None
+    try:
+        import cloudpickle
+
+        try:
+            pickled = pickle.dumps(exc, 5)
+        except Exception:
+            pickled = cloudpickle.dumps(exc, 5)
+        if len(pickled) > 2 * _MAX_MESSAGE:
+            pickled = None
+    except BaseException:
+        pickled = None
+    kind = type(exc)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return pickle.dumps((name, _message(exc), traceback_text(exc), pickled), 5)
+
+
+def decode_exception(head: Any, origin: str) -> BaseException:
+    """Returns the exception of an answer, with the far side's traceback as its ``__cause__``.
+
+    What cannot be rebuilt here is a RemoteError that says its type, text and why. So is what would
+    mean something else in the caller: a KeyboardInterrupt, a cancellation.
+    """
+    name, message, text, pickled = pickle.loads(head)
+    exc: BaseException | None = None
+    why = "it cannot be pickled"
+    if pickled is not None:
+        try:
+            rebuilt = pickle.loads(pickled)
+            if isinstance(rebuilt, BaseException):
+                exc = rebuilt
+        except BaseException as broken:
+            why = f"it cannot be rebuilt here: {type(broken).__name__}: {_short_text(broken)}"
+    if exc is None:
+        exc = RemoteError(f"[{origin}] raised {name}: {message}\n({why})")
+    elif isinstance(exc, (KeyboardInterrupt, InputCancellation, SystemExit, GeneratorExit)):
+        exc = RemoteError(f"[{origin}] raised {name}: {message}")
+    exc.__cause__ = RemoteTraceback(text)
+    return exc
