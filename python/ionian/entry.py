@@ -18,6 +18,9 @@ from typing import Any
 from . import _runtime
 
 ALIAS = "__ionian_main__"
+
+#: In a launcher and its workers: what was loaded. A nested run loads the same.
+loaded: dict[str, Any] | None = None
 SCRIPT_MARK = "__ionian_script__"
 
 
@@ -27,6 +30,8 @@ def describe(modules: list[str], preload: list[str], script: tuple[str, str] | N
     ``preload``: modules worth importing before workers fork; one that fails is skipped. ``script``: a
     file that the command line loaded, with the name it was loaded under.
     """
+    if loaded is not None:
+        return loaded | {"sys_path": list(sys.path)}
     setup: dict[str, Any] = {
         "sys_path": list(sys.path),
         "argv": list(sys.argv),
@@ -92,6 +97,8 @@ def load_script(path: str) -> tuple[types.ModuleType, str]:
 
 def load_main(setup: dict[str, Any]) -> None:
     """In a launcher: imports what ``describe`` named. Raises whatever the user's code raises."""
+    global loaded
+    loaded = setup
     sys.path[:] = setup["sys_path"]
     sys.argv[:] = setup["argv"]
     main = setup.get("main")

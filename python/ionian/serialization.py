@@ -6,6 +6,7 @@ into it (None if there are none).
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import pickle
@@ -79,8 +80,6 @@ def _is_contiguous(buffer: pickle.PickleBuffer) -> bool:
 
 
 def _dumps_by_value(value: Any, what: str) -> tuple[bytes, Buffers | None]:
-    import cloudpickle
-
     buffers: Buffers = []
 
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
@@ -91,7 +90,7 @@ def _dumps_by_value(value: Any, what: str) -> tuple[bytes, Buffers | None]:
 
     try:
         stream = io.BytesIO()
-        cloudpickle.Pickler(stream, protocol=5, buffer_callback=keep_in_band).dump(value)
+        _by_value_pickler()(stream, protocol=5, buffer_callback=keep_in_band).dump(value)
     except Exception as exc:
         path, culprit = _culprit(value, what)
         raise SerializationError(
@@ -100,6 +99,19 @@ def _dumps_by_value(value: Any, what: str) -> tuple[bytes, Buffers | None]:
             "open files, connections and generators inside the function"
         ) from exc
     return stream.getvalue(), buffers or None
+
+
+@functools.cache
+def _by_value_pickler() -> Any:
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, io.TextIOWrapper):  # cloudpickle would send its text as a copy
+                raise TypeError("an open file belongs to its process")
+            return super().reducer_override(obj)
+
+    return Pickler
 
 
 def loads(head: Any, buffers: Any) -> Any:
@@ -120,10 +132,8 @@ def loads_result(head: Any, buffers: Any, origin: str) -> Any:
 
 
 def _can_go(value: Any) -> bool:
-    import cloudpickle
-
     try:
-        cloudpickle.dumps(value, 5)
+        _by_value_pickler()(io.BytesIO(), protocol=5).dump(value)
     except Exception:
         return False
     return True

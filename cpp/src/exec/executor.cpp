@@ -120,8 +120,20 @@ void Executor::send_call(WorkerRecord& worker, const CallPtr& call) {
   call->state = Call::State::kSent;
   call->worker = &worker;
   worker.in_flight.push_back(call);
+  note_load(worker);
   const auto timeout = call->pool->options.timeout;
   if (timeout.count() > 0 && sys::Clock::now() + timeout < control_until_) wake_control();
+}
+
+void Executor::note_load(WorkerRecord& worker) {
+  if (worker.busy == worker.in_flight.empty()) {
+    worker.busy = !worker.busy;
+    busy_workers_ += worker.busy ? 1U : -1U;
+  }
+  if (!worker.busy || !worker.channel) return;
+  // Spinning pays only while all who might spin, the caller too, have a processor each.
+  const auto spin = busy_workers_ + 1 <= processors_ ? kSpin : nanoseconds(0);
+  if (spin != worker.spin) worker.channel->set_spin(worker.spin = spin);
 }
 
 void Executor::dispatch(Pool& pool) {
@@ -166,6 +178,7 @@ bool Executor::rebalance(Pool& pool) {
       }
       if (!worker->channel->revoke(call->sequence)) break;
       worker->in_flight.pop_back();
+      note_load(*worker);
       call->state = Call::State::kQueued;
       call->worker = nullptr;
       pool.queue.push_front(call);
@@ -235,6 +248,7 @@ void Executor::on_reply(WorkerRecord& worker, Received reply) {
   }
   const CallPtr call = worker.in_flight.front();
   worker.in_flight.pop_front();
+  note_load(worker);
   const double seconds = static_cast<double>(reply.duration_ns) * 1e-9;
   pool.mean_call_s = pool.mean_call_s == 0 ? std::max(seconds, 1e-9)
                                            : pool.mean_call_s + (seconds - pool.mean_call_s) / 8;
@@ -275,7 +289,7 @@ void Executor::fail_queue(Pool& pool, const std::exception_ptr& why) {
 }
 
 nanoseconds Executor::spin_time() const {
-  if (processors_ < 2) return nanoseconds(0);
+  if (busy_workers_ + 1 > processors_) return nanoseconds(0);
   return spins_in_vain_ < 8 || spins_in_vain_ % 16 == 0 ? kSpin : nanoseconds(0);
 }
 
@@ -361,6 +375,7 @@ void Executor::cancel(const CallPtr& call, bool terminate) {
     WorkerRecord& worker = *call->worker;
     if (worker.channel->revoke(call->sequence)) {
       std::erase(worker.in_flight, call);
+      note_load(worker);
     } else if (terminate) {
       stop_worker(worker, milliseconds(0), true);
     } else {

@@ -77,7 +77,9 @@ struct WorkerRecord {
   Phase phase = Phase::kStarting;
   bool leased = false;  // holds GPUs, or needs none
   std::unique_ptr<CallerChannel> channel;
-  std::deque<CallPtr> in_flight;  // in ring order
+  std::deque<CallPtr> in_flight;  // in ring order; after each change: Executor::note_load
+  bool busy = false;              // counted in busy_workers_
+  std::chrono::nanoseconds spin{-1};  // as the channel was told
   std::vector<std::string> uuids;
   std::vector<std::string> types;
   std::int64_t pid = 0;
@@ -170,7 +172,7 @@ class Executor {
   void lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool out_of_memory);
   void start_failed(Pool& pool, WorkerDeath death);
   void give_back_wanted();
-  void share_processors();
+  void note_load(WorkerRecord& worker);
   [[nodiscard]] std::size_t capacity(const Pool& pool);
 
   // executor_control.cpp
@@ -217,6 +219,7 @@ class Executor {
   std::size_t unattended_ = 0;  // calls under way that nobody waits for
   std::condition_variable pump_wanted_;
   unsigned processors_ = 1;
+  unsigned busy_workers_ = 0;
   int spins_in_vain_ = 0;
 
   std::mutex events_mutex_;

@@ -15,7 +15,6 @@ using std::chrono::nanoseconds;
 constexpr int kMaxLostStarts = 3;
 constexpr int kMaxFailedStarts = 3;
 constexpr milliseconds kGrace{5000};
-constexpr nanoseconds kWorkerSpin = std::chrono::microseconds(40);
 
 std::string signal_name(int signal) {
   const char* name = ::sigabbrev_np(signal);
@@ -136,16 +135,6 @@ void Executor::start_worker(Pool& pool, std::uint32_t inherit) {
   }
   pool.workers.push_back(&worker);
   workers_[worker.id] = std::move(record);
-  share_processors();
-}
-
-void Executor::share_processors() {
-  // A worker spins only while every one that might has a processor of its own, the caller's included.
-  const std::size_t live = workers_.size();
-  const auto spin = live + 1 <= processors_ ? kWorkerSpin : nanoseconds(0);
-  for (const auto& [id, worker] : workers_) {
-    if (worker->channel) worker->channel->set_spin(spin);
-  }
 }
 
 void Executor::stop_worker(WorkerRecord& worker, milliseconds grace, bool terminate) {
@@ -202,7 +191,6 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
     message::send(guardian_, message::ReleaseWorker{worker.id});
   }
   workers_.erase(worker.id);
-  share_processors();
   dispatch(pool);
   plan(pool);
 }
@@ -212,6 +200,7 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool o
   while (!worker.in_flight.empty()) {
     const CallPtr call = worker.in_flight.back();
     worker.in_flight.pop_back();
+    note_load(worker);
     if (call->state == Call::State::kDone) continue;
     const Claim claim = worker.channel->claim(call->sequence);
     const bool retry = claim == Claim::kQueued || (claim == Claim::kTaken && ++call->lost_starts < kMaxLostStarts);
