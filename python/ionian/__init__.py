@@ -15,11 +15,12 @@ Names are loaded when they are first used, so ``import ionian`` costs next to no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from . import _runtime
 
+TYPE_CHECKING = False  # typing itself would cost as much as all the rest
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import exception as exception
     from . import gpu as gpu
     from .app import App as App

@@ -1,0 +1,52 @@
+"""Every test has a lock directory of its own, and ends with the audit: nothing of its runs is left."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+HERE = os.path.dirname(__file__)
+# Workers import the tests' functions by name, as they would a user's module.
+sys.path[:0] = [HERE, os.path.join(HERE, "api")]
+
+from audit import open_descriptors, processes_of  # noqa: E402
+
+
+def has_gpu() -> str:
+    """Returns "" if this machine has a real GPU, else why not."""
+    from ionian import _core
+
+    inventory = _core.read_inventory(simulate="", processes=False)
+    return "" if inventory.source == "nvml" and inventory.devices else inventory.reason or "no GPU"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    why = has_gpu() if marked else ""
+    for item in marked:
+        if why:
+            item.add_marker(pytest.mark.skip(reason=f"needs a real GPU: {why.splitlines()[0]}"))
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
+    """Sets a world of simulated GPUs apart, and looks after the test whether anything of it is left."""
+    lock_dir = str(tmp_path / "locks")
+    monkeypatch.setenv("IONIAN_LOCK_DIR", lock_dir)
+    for name in ("IONIAN_GPUS", "IONIAN_GPU_MATCH", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    before = open_descriptors()
+    yield tmp_path
+    deadline = time.monotonic() + 5
+    while (left := processes_of(lock_dir)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not left, "processes are left: " + "\n".join(left)
+    gc.collect()  # tracebacks of exceptions that the test looked at
+    leaked = {fd: target for fd, target in open_descriptors().items() if fd not in before}
+    assert not leaked, f"descriptors are left: {leaked}"
