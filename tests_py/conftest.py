@@ -22,7 +22,8 @@ def has_gpu() -> str:
     """Returns "" if this machine has a real GPU, else why not."""
     from ionian import _core
 
-    inventory = _core.read_inventory(simulate="", processes=False)
+    os.environ.pop("IONIAN_GPUS", None)
+    inventory = _core.read_inventory(processes=False)
     return "" if inventory.source == "nvml" and inventory.devices else inventory.reason or "no GPU"
 
 
