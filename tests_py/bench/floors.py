@@ -15,38 +15,62 @@ import time
 
 _SYS_FUTEX = {"x86_64": 202, "aarch64": 98}.get(os.uname().machine)
 _FUTEX_WAIT, _FUTEX_WAKE = 0, 1
-_STOP = 0xFFFFFFFF
+_PR_SET_PDEATHSIG = 1
 
 
-class PipeEcho:
-    """A forked child that sends back each 64 bytes. Fork it before any thread is started."""
+def die_with_parent() -> None:
+    """Makes the kernel end this process when its parent ends, in whatever way."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Echo:
+    """A forked child that answers at once. Make it before any thread is started."""
 
     def __init__(self) -> None:
-        there, self._out = os.pipe()
-        self._in, back = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                os.close(self._out)
-                while data := os.read(there, 64):
-                    os.write(back, data)
+                die_with_parent()
+                self.answer()
             finally:
                 os._exit(0)
-        os.close(there)
-        os.close(back)
-        self._data = b"x" * 64
+
+    def answer(self) -> None:
+        """In the child: answers for ever."""
+        raise NotImplementedError
 
     def __call__(self) -> None:
-        os.write(self._out, self._data)
-        os.read(self._in, 64)
+        """One round trip."""
+        raise NotImplementedError
 
     def close(self) -> None:
-        os.close(self._out)
+        os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
-        os.close(self._in)
 
 
-class FutexEcho:
+class PipeEcho(Echo):
+    """64 bytes through one pipe and back through another."""
+
+    def __init__(self) -> None:
+        self._pipes = (*os.pipe(), *os.pipe())
+        self._data = b"x" * 64
+        super().__init__()
+
+    def answer(self) -> None:
+        while True:
+            os.write(self._pipes[3], os.read(self._pipes[0], 64))
+
+    def __call__(self) -> None:
+        os.write(self._pipes[1], self._data)
+        os.read(self._pipes[2], 64)
+
+    def close(self) -> None:
+        super().close()
+        for fd in self._pipes:
+            os.close(fd)
+
+
+class FutexEcho(Echo):
     """The same over two words of shared memory, without spinning."""
 
     def __init__(self) -> None:
@@ -57,12 +81,7 @@ class FutexEcho:
         self._there = ctypes.c_uint32.from_buffer(self._memory, 0)
         self._back = ctypes.c_uint32.from_buffer(self._memory, 1024)
         self._count = 0
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                self._echo()
-            finally:
-                os._exit(0)
+        super().__init__()
 
     def _wait(self, word: ctypes.c_uint32, seen: int) -> None:
         self._syscall(_SYS_FUTEX, ctypes.byref(word), _FUTEX_WAIT, seen, None, None, 0)
@@ -70,9 +89,9 @@ class FutexEcho:
     def _wake(self, word: ctypes.c_uint32) -> None:
         self._syscall(_SYS_FUTEX, ctypes.byref(word), _FUTEX_WAKE, 1, None, None, 0)
 
-    def _echo(self) -> None:
+    def answer(self) -> None:
         seen = 0
-        while seen != _STOP:
+        while True:
             while self._there.value == seen:
                 self._wait(self._there, seen)
             seen = self._there.value
@@ -86,11 +105,6 @@ class FutexEcho:
         self._wake(self._there)
         while self._back.value != self._count:
             self._wait(self._back, before)
-
-    def close(self) -> None:
-        self._there.value = _STOP
-        self._wake(self._there)
-        os.waitpid(self.pid, 0)
 
 
 def pickling() -> float:
@@ -119,6 +133,7 @@ def kill_and_see() -> float:
     """Returns the seconds from SIGKILL to a readable pidfd, for a child as large as this process."""
     pid = os.fork()
     if pid == 0:
+        die_with_parent()
         while True:
             time.sleep(60)
     fd = os.pidfd_open(pid)

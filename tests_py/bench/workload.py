@@ -32,6 +32,7 @@ def settle(what: object) -> object:
 
 
 remote_noop = app.function(max_containers=1)(noop)
+remote_settle = app.function(max_containers=1)(settle)
 
 victims = ionian.App("bench-victims")
 remote_hang = victims.function(name="hang", max_containers=1)(hang)

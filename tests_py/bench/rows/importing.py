@@ -1,0 +1,78 @@
+"""Row 11: what `import ionian` adds to a bare interpreter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from ..measure import Ratio, Series, interleave, quantile
+from ..result import Effort, Line, line
+
+BARE = "pass"
+IMPORT = "import ionian"
+PEER = "import concurrent.futures.process"
+READY = "import ionian; app = ionian.App('bench'); app.function(gpu='any')(lambda: None)"
+_LOADED = "import sys; {}; print(*(name for name in ('numpy', 'rich', 'click') if name in sys.modules))"
+
+
+def _start(code: str) -> float:
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, stdin=subprocess.DEVNULL, timeout=60)
+    return time.perf_counter() - begin
+
+
+def _loaded(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", _LOADED.format(code)], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.strip()
+
+
+def _over_bare(series: Series, bare: list[list[float]]) -> Series:
+    """Returns the samples with the bare interpreter's of the same block taken off."""
+    floors = [quantile(block, 0.5) for block in bare]
+
+    def off(blocks: list[list[float]]) -> list[list[float]]:
+        return [[max(sample - floor, 1e-6) for sample in block] for block, floor in zip(blocks, floors)]
+
+    return Series(ours=off(series.ours), again=off(series.again), others={n: off(b) for n, b in series.others.items()})
+
+
+def run(effort: Effort, pinning: str) -> list[Line]:
+    count = effort.pick(8, 2)
+
+    def starts(code: str) -> list[float]:
+        return [_start(code) for _ in range(count)]
+
+    series = interleave(
+        lambda: starts(IMPORT),
+        {PEER: lambda: starts(PEER), "ready": lambda: starts(READY), "bare": lambda: starts(BARE)},
+    )
+    over = _over_bare(series, series.others["bare"])
+    loaded = _loaded(READY)
+    each = line(
+        11, "import ionian, over bare python", over, PEER, floor=0.0, goal="≤ 10 ms, no numpy",
+        note=f"python alone takes {quantile(series.all('bare'), 0.5) * 1e3:.1f} ms",
+    )  # fmt: skip
+    each.control = series.control()  # of whole starts: a difference of two is noisier than either
+    assert each.ours is not None
+    each.reached = each.ours[0] <= 10e-3 and "numpy" not in loaded.split()
+    used = Line(
+        11,
+        "the same with an App and a function in it",
+        ours=(quantile(over.all("ready"), 0.5), quantile(over.all("ready"), 0.99)),
+        peer=PEER,
+        theirs=each.theirs,
+        ratio=_ratio(over),
+        goal="≤ 10 ms, no numpy",
+        note=f"also loaded: {loaded or 'nothing'} (of numpy, rich, click)",
+    )
+    assert used.ours is not None
+    used.reached = used.ours[0] <= 10e-3 and "numpy" not in loaded.split()
+    return [each, used]
+
+
+def _ratio(over: Series) -> Ratio:
+    return Series(
+        ours=over.others["ready"], again=over.others["ready"], others={PEER: over.others[PEER]}
+    ).ratio(PEER)
