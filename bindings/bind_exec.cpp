@@ -17,8 +17,8 @@ using ionian::sys::Clock;
 using ionian::sys::TimePoint;
 using ExecutorPtr = std::shared_ptr<Executor>;
 
-constexpr auto kSlice = std::chrono::milliseconds(50);            // between looks at Ctrl-C
-constexpr auto kHoldGil = std::chrono::microseconds(5);           // a short call ends before a switch pays
+constexpr auto kSlice = std::chrono::milliseconds(50);   // between looks at Ctrl-C
+constexpr auto kHoldGil = std::chrono::microseconds(5);  // a short call ends before a switch pays
 constexpr std::size_t kCopyWithGil = std::size_t{64} << 10;
 
 struct PoolHandle {
@@ -88,7 +88,8 @@ py::tuple call(const PoolHandle& self, const py::bytes& head, const py::object& 
   return result_of(*made);
 }
 
-std::vector<CallPtr> take(GroupHandle& self, std::size_t limit, const std::optional<double>& timeout) {
+std::vector<CallPtr> take(GroupHandle& self, std::size_t limit,
+                          const std::optional<double>& timeout) {
   std::vector<CallPtr> taken = self.executor->take(*self.group, limit);
   if (!taken.empty() || (timeout && *timeout <= 0)) return taken;
   const TimePoint deadline = deadline_after(timeout);
@@ -112,7 +113,8 @@ const char* name_of(ionian::ExecutorEvent::Kind kind) {
 }
 
 void bind_executor(py::module_& m) {
-  py::class_<Executor, ExecutorPtr>(m, "Executor", "One run: a guardian process, its launchers and workers.")
+  py::class_<Executor, ExecutorPtr>(m, "Executor",
+                                    "One run: a guardian process, its launchers and workers.")
       .def(py::init([](std::string guardian, std::string app, std::optional<std::string> simulate,
                        std::string match, std::string lock_dir, std::vector<std::string> held) {
              const py::gil_scoped_release release;
@@ -131,18 +133,19 @@ void bind_executor(py::module_& m) {
                              })
       .def(
           "start_launcher",
-          [](Executor& self, std::vector<std::string> argv, std::vector<std::string> env, std::string cwd,
-             const py::bytes& setup) {
-            return self.start_launcher({std::move(argv), std::move(env), std::move(cwd), std::string(setup)});
+          [](Executor& self, std::vector<std::string> argv, std::vector<std::string> env,
+             std::string cwd, const py::bytes& setup) {
+            return self.start_launcher(
+                {std::move(argv), std::move(env), std::move(cwd), std::string(setup)});
           },
           py::kw_only(), py::arg("argv"), py::arg("env"), py::arg("cwd"), py::arg("setup"),
           "Begins to import the user's module in the background.")
       .def(
           "create_pool",
           [](const ExecutorPtr& self, std::uint32_t launcher, std::string name,
-             std::optional<ionian::GpuRequest> gpu, const py::bytes& setup, std::size_t min_containers,
-             std::size_t max_containers, std::size_t buffer_containers, double scaledown_window,
-             double timeout) {
+             std::optional<ionian::GpuRequest> gpu, const py::bytes& setup,
+             std::size_t min_containers, std::size_t max_containers, std::size_t buffer_containers,
+             double scaledown_window, double timeout) {
             ionian::PoolOptions options;
             options.launcher = launcher;
             options.name = std::move(name);
@@ -157,9 +160,9 @@ void bind_executor(py::module_& m) {
             return PoolHandle{self, self->create_pool(std::move(options))};
           },
           py::kw_only(), py::arg("launcher"), py::arg("name"), py::arg("gpu"), py::arg("setup"),
-          py::arg("min_containers") = 0, py::arg("max_containers") = 0, py::arg("buffer_containers") = 0,
-          py::arg("scaledown_window") = 60.0, py::arg("timeout") = 0.0,
-          "Raises UnsatisfiableError, LeaseDeadlockError.")
+          py::arg("min_containers") = 0, py::arg("max_containers") = 0,
+          py::arg("buffer_containers") = 0, py::arg("scaledown_window") = 60.0,
+          py::arg("timeout") = 0.0, "Raises UnsatisfiableError, LeaseDeadlockError.")
       .def(
           "next_event",
           [](Executor& self) -> std::optional<ionian::ExecutorEvent> {
@@ -170,8 +173,10 @@ void bind_executor(py::module_& m) {
             }
             return std::nullopt;
           },
-          "Blocks, without the GIL, for what a person should see; None once the executor is closed.")
-      .def("stop", &Executor::stop, py::call_guard<py::gil_scoped_release>(), "Kills every worker at once.")
+          "Blocks, without the GIL, for what a person should see; None once the executor is "
+          "closed.")
+      .def("stop", &Executor::stop, py::call_guard<py::gil_scoped_release>(),
+           "Kills every worker at once.")
       .def(
           "close",
           [](Executor& self, double grace) {
@@ -180,10 +185,12 @@ void bind_executor(py::module_& m) {
           py::arg("grace") = 5.0, py::call_guard<py::gil_scoped_release>(),
           "Ends the run: workers get SIGTERM, after `grace` seconds SIGKILL. Idempotent.");
   py::class_<ionian::ExecutorEvent>(m, "Event")
-      .def_property_readonly("kind", [](const ionian::ExecutorEvent& self) { return name_of(self.kind); })
+      .def_property_readonly("kind",
+                             [](const ionian::ExecutorEvent& self) { return name_of(self.kind); })
       .def_readonly("worker", &ionian::ExecutorEvent::worker)
       .def_readonly("pool", &ionian::ExecutorEvent::pool)
-      .def_property_readonly("text", [](const ionian::ExecutorEvent& self) { return py::bytes(self.text); });
+      .def_property_readonly(
+          "text", [](const ionian::ExecutorEvent& self) { return py::bytes(self.text); });
 }
 
 void bind_calls(py::module_& m) {
@@ -192,17 +199,22 @@ void bind_calls(py::module_& m) {
            "Submit and wait: the fast path of .remote(). KeyboardInterrupt cancels the call.")
       .def(
           "submit",
-          [](const PoolHandle& self, const py::bytes& head, const py::object& buffers, GroupHandle* group,
-             std::uint64_t tag) {
+          [](const PoolHandle& self, const py::bytes& head, const py::object& buffers,
+             GroupHandle* group, std::uint64_t tag) {
             const BorrowedPayload payload(head, buffers);
-            CallHandle made{self.executor, submit(self, payload, group == nullptr ? nullptr : group->group, tag, false)};
+            CallHandle made{
+                self.executor,
+                submit(self, payload, group == nullptr ? nullptr : group->group, tag, false)};
             if (group != nullptr) group->calls.push_back(made.call);
             return made;
           },
           py::arg("head"), py::arg("buffers").none(true), py::arg("group").none(true) = py::none(),
-          py::arg("tag") = 0, "Returns at once; the contents of `buffers` are copied before it does.")
-      .def_property_readonly("workers", [](const PoolHandle& self) { return self.executor->workers(self.pool); })
-      .def_property_readonly("queued", [](const PoolHandle& self) { return self.executor->queued(self.pool); });
+          py::arg("tag") = 0,
+          "Returns at once; the contents of `buffers` are copied before it does.")
+      .def_property_readonly(
+          "workers", [](const PoolHandle& self) { return self.executor->workers(self.pool); })
+      .def_property_readonly(
+          "queued", [](const PoolHandle& self) { return self.executor->queued(self.pool); });
   py::class_<CallHandle>(m, "Call")
       .def_property_readonly("id", [](const CallHandle& self) { return self.call->id; })
       .def_property_readonly("tag", [](const CallHandle& self) { return self.call->tag; })
@@ -219,14 +231,18 @@ void bind_calls(py::module_& m) {
           py::arg("timeout") = py::none(), "Returns whether it is done. Ctrl-C interrupts it.")
       .def(
           "result", [](const CallHandle& self) { return result_of(*self.call); },
-          "(RETURNED | RAISED, head, buffers) of a call that is done; raises what ended it otherwise.")
+          "(RETURNED | RAISED, head, buffers) of a call that is done; raises what ended it "
+          "otherwise.")
       .def(
           "cancel",
-          [](const CallHandle& self, bool terminate) { self.executor->cancel(self.call, terminate); },
+          [](const CallHandle& self, bool terminate) {
+            self.executor->cancel(self.call, terminate);
+          },
           py::arg("terminate") = false, py::call_guard<py::gil_scoped_release>());
   py::class_<GroupHandle>(m, "CallGroup", "Calls whose completions are taken one by one.")
       .def(py::init([](ExecutorPtr executor, int notify_fd) {
-             return GroupHandle{std::move(executor), std::make_shared<ionian::CallGroup>(notify_fd), {}};
+             return GroupHandle{
+                 std::move(executor), std::make_shared<ionian::CallGroup>(notify_fd), {}};
            }),
            py::arg("executor"), py::arg("notify_fd") = -1)
       .def_property_readonly("pending", [](const GroupHandle& self) { return self.group->pending; })
@@ -237,7 +253,8 @@ void bind_calls(py::module_& m) {
             if (taken.empty()) return std::nullopt;
             return CallHandle{self.executor, std::move(taken.front())};
           },
-          py::arg("timeout") = py::none(), "A call that is done, None after `timeout` seconds; 0 never blocks.")
+          py::arg("timeout") = py::none(),
+          "A call that is done, None after `timeout` seconds; 0 never blocks.")
       .def(
           "next_many",
           [](GroupHandle& self, std::size_t limit, const std::optional<double>& timeout) {

@@ -27,7 +27,9 @@ using std::chrono::milliseconds;
 /// How long Ctrl-C may go unnoticed.
 constexpr milliseconds kSlice{50};
 
-py::str text(const std::string& bytes) { return py::bytes(bytes).attr("decode")("utf-8", "backslashreplace"); }
+py::str text(const std::string& bytes) {
+  return py::bytes(bytes).attr("decode")("utf-8", "backslashreplace");
+}
 
 const char* state_name(LeaseStatus::State state) {
   switch (state) {
@@ -46,7 +48,8 @@ const char* state_name(LeaseStatus::State state) {
 Lease acquire(LeaseBook& book, const ionian::GpuRequest& request, const std::string& app,
               const std::string& function, const std::optional<double>& timeout) {
   const auto begin = std::chrono::steady_clock::now();
-  const std::chrono::duration<double> limit(timeout.value_or(std::numeric_limits<double>::infinity()));
+  const std::chrono::duration<double> limit(
+      timeout.value_or(std::numeric_limits<double>::infinity()));
   auto waiter = book.request(request, ionian::this_process_as_owner(app, function, ""));
   for (;;) {
     std::optional<Lease> lease;
@@ -81,7 +84,8 @@ void bind_lease(py::module_& m) {
       .def_readonly("since_ns", &LeaseOwner::since_ns, "Wall-clock nanoseconds.");
   py::class_<LeaseStatus>(m, "LeaseStatus", "What one GPU is doing.")
       .def_readonly("uuid", &LeaseStatus::uuid)
-      .def_property_readonly("state", [](const LeaseStatus& self) { return state_name(self.state); })
+      .def_property_readonly("state",
+                             [](const LeaseStatus& self) { return state_name(self.state); })
       .def_readonly("owner", &LeaseStatus::owner)
       .def_readonly("strangers", &LeaseStatus::strangers)
       .def_property_readonly("reason", [](const LeaseStatus& self) { return text(self.reason); });
@@ -97,18 +101,20 @@ void bind_lease(py::module_& m) {
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](Lease& self, const py::args&) { self.release(); });
   py::class_<LeaseBook>(m, "LeaseBook", "The lock directory and an inventory together.")
-      .def(py::init([](const ionian::Inventory& inventory, const std::string& lock_dir, const std::string& match,
-                       bool check_strangers) {
-             return LeaseBook(inventory, {lock_dir, ionian::parse_gpu_match(match), check_strangers});
+      .def(py::init([](const ionian::Inventory& inventory, const std::string& lock_dir,
+                       const std::string& match, bool check_strangers) {
+             return LeaseBook(inventory,
+                              {lock_dir, ionian::parse_gpu_match(match), check_strangers});
            }),
-           py::arg("inventory"), py::kw_only(), py::arg("lock_dir") = "", py::arg("match") = "upgrade",
-           py::arg("check_strangers") = true)
+           py::arg("inventory"), py::kw_only(), py::arg("lock_dir") = "",
+           py::arg("match") = "upgrade", py::arg("check_strangers") = true)
       .def_static("default_lock_dir", &LeaseBook::default_lock_dir)
       .def("check", &LeaseBook::check, py::arg("request"),
            py::arg("held_by_ancestors") = std::vector<std::string>{},
            "Raises UnsatisfiableError or LeaseDeadlockError if the request can never be granted.")
-      .def("acquire", &acquire, py::arg("request"), py::kw_only(), py::arg("app") = "", py::arg("function") = "",
-           py::arg("timeout") = py::none(), "Waits for GPUs; seconds. Ctrl-C interrupts it.")
+      .def("acquire", &acquire, py::arg("request"), py::kw_only(), py::arg("app") = "",
+           py::arg("function") = "", py::arg("timeout") = py::none(),
+           "Waits for GPUs; seconds. Ctrl-C interrupts it.")
       .def("status", &LeaseBook::status, py::call_guard<py::gil_scoped_release>())
       .def("queue", &LeaseBook::queue, py::call_guard<py::gil_scoped_release>())
       .def(

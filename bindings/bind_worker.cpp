@@ -48,7 +48,8 @@ py::object setup(Worker& self) {
 void reply(Worker& self, std::uint32_t status, const py::bytes& head, const py::object& buffers) {
   const BorrowedPayload payload(head, buffers);
   const auto code = static_cast<ionian::ReplyStatus>(status);
-  if (payload.size() < (std::size_t{64} << 10)) return self.channel().reply(code, payload.payload());
+  if (payload.size() < (std::size_t{64} << 10))
+    return self.channel().reply(code, payload.payload());
   const py::gil_scoped_release release;
   self.channel().reply(code, payload.payload());
 }
@@ -57,7 +58,8 @@ void reply(Worker& self, std::uint32_t status, const py::bytes& head, const py::
 
 void bind_worker(py::module_& m) {
   py::class_<Worker>(m, "Worker", "The far side of one channel; for the worker's main thread.")
-      .def_static("from_inherited", &Worker::from_inherited, "A worker that was started afresh, not forked.")
+      .def_static("from_inherited", &Worker::from_inherited,
+                  "A worker that was started afresh, not forked.")
       .def("setup", &setup, "Waits for what the pool sends to each worker before its first call.")
       .def("next", &next, "Waits for a call: (head, buffers); None when the worker should end.")
       .def("started", [](Worker& self) { self.channel().started(); })
@@ -67,7 +69,8 @@ void bind_worker(py::module_& m) {
   py::class_<WorkerOrder>(m, "WorkerOrder")
       .def_readonly("worker", &WorkerOrder::worker)
       .def_readonly("env", &WorkerOrder::env)
-      .def("become", &WorkerOrder::become, "In the forked child: takes over session, output, CPUs, channel.");
+      .def("become", &WorkerOrder::become,
+           "In the forked child: takes over session, output, CPUs, channel.");
   py::class_<Launcher>(m, "Launcher")
       .def(py::init<>())
       .def("setup",

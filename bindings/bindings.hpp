@@ -12,7 +12,8 @@ void bind_lease(pybind11::module_& m);
 void bind_exec(pybind11::module_& m);
 void bind_worker(pybind11::module_& m);
 
-/// Borrows the memory of Python objects for a payload; gives it back in the destructor. Needs the GIL.
+/// Borrows the memory of Python objects for a payload; gives it back in the destructor. Needs the
+/// GIL.
 class BorrowedPayload {
  public:
   /// `head` is bytes; `buffers` a sequence of contiguous buffers or None.
@@ -31,6 +32,6 @@ class BorrowedPayload {
   std::size_t size_ = 0;
 };
 
-/// Returns {head, buffers} of a message: bytes where it is small, views of shared memory otherwise, which
-/// keep the memory until the last of them dies.
+/// Returns {head, buffers} of a message: bytes where it is small, views of shared memory otherwise,
+/// which keep the memory until the last of them dies.
 std::pair<pybind11::object, pybind11::object> as_python(const ionian::Received& message);

@@ -11,8 +11,8 @@ namespace {
 py::object make_exception(const ionian::Error& error) {
   const py::module_ classes = py::module_::import("ionian.exception");
   const std::string name = error.kind();
-  const py::object type =
-      py::hasattr(classes, name.c_str()) ? classes.attr(name.c_str()) : classes.attr("ExecutionError");
+  const py::object type = py::hasattr(classes, name.c_str()) ? classes.attr(name.c_str())
+                                                             : classes.attr("ExecutionError");
   py::object exception = type(py::str(py::bytes(error.what()).attr("decode")("utf-8", "replace")));
   if (const auto* request = dynamic_cast<const ionian::GpuRequestError*>(&error)) {
     exception.attr("text") = py::bytes(request->text).attr("decode")("utf-8", "replace");
@@ -22,7 +22,8 @@ py::object make_exception(const ionian::Error& error) {
     const ionian::WorkerDeath& death = died->death;
     exception.attr("pid") = death.pid;
     exception.attr("signal") = death.signal == 0 ? py::none() : py::object(py::int_(death.signal));
-    exception.attr("exit_code") = death.exit_code < 0 ? py::none() : py::object(py::int_(death.exit_code));
+    exception.attr("exit_code") =
+        death.exit_code < 0 ? py::none() : py::object(py::int_(death.exit_code));
     exception.attr("started") = death.started;
     exception.attr("cause") = death.cause;
     exception.attr("gpus") = death.gpus;

@@ -9,8 +9,7 @@ namespace {
 
 /// Exports a part of a received block through the buffer protocol.
 struct BlockBuffer {
-  PyObject_HEAD
-  ionian::BlockView* block;
+  PyObject_HEAD ionian::BlockView* block;
   std::byte* data;
   Py_ssize_t size;
 };
@@ -68,7 +67,8 @@ BorrowedPayload::BorrowedPayload(const py::bytes& head, const py::object& buffer
       throw py::error_already_set();
     }
     views_.push_back(view);
-    spans_.emplace_back(static_cast<const std::byte*>(view.buf), static_cast<std::size_t>(view.len));
+    spans_.emplace_back(static_cast<const std::byte*>(view.buf),
+                        static_cast<std::size_t>(view.len));
     size_ += static_cast<std::size_t>(view.len);
   }
 }

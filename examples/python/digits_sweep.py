@@ -101,7 +101,9 @@ def main(epochs: int = 30) -> None:
     took = time.perf_counter() - begin
     print("width    lr  accuracy  seconds  GPU")
     for r in sorted(results, key=lambda r: -r["accuracy"]):
-        print(f"{r['width']:5d} {r['lr']:5g} {r['accuracy']:9.3f} {r['seconds']:8.2f}  {r['gpu'][:12]}…")
+        print(
+            f"{r['width']:5d} {r['lr']:5g} {r['accuracy']:9.3f} {r['seconds']:8.2f}  {r['gpu'][:12]}…"
+        )
     gpus = len({r["gpu"] for r in results})
     kind = "real" if on_real_gpu() else "simulated"
     print(f"{len(results)} trainings on {gpus} {kind} GPU{'s' * (gpus != 1)} in {took:.1f} s")

@@ -1,6 +1,6 @@
 """A list of GPUs is an order of preference: the first that can be had now is taken.
 
-    ionian run --simulate H100:2,L4:1 examples/python/fallbacks.py
+ionian run --simulate H100:2,L4:1 examples/python/fallbacks.py
 """
 
 from __future__ import annotations

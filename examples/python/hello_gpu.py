@@ -1,7 +1,7 @@
 """Which GPU am I on?
 
-    ionian run examples/python/hello_gpu.py
-    ionian run --simulate A10G:2 examples/python/hello_gpu.py
+ionian run examples/python/hello_gpu.py
+ionian run --simulate A10G:2 examples/python/hello_gpu.py
 """
 
 from __future__ import annotations

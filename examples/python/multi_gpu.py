@@ -1,7 +1,7 @@
 """Several GPUs in one function: it sees exactly those, all of one model.
 
-    ionian run --simulate H100:4 examples/python/multi_gpu.py
-    ionian run examples/python/multi_gpu.py --gpus 1
+ionian run --simulate H100:4 examples/python/multi_gpu.py
+ionian run examples/python/multi_gpu.py --gpus 1
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Buffer, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, final
+
+from typing_extensions import Buffer
 
 __version__: str
 
@@ -132,13 +134,23 @@ class Lease:
 @final
 class LeaseBook:
     def __init__(
-        self, inventory: Inventory, *, lock_dir: str = "", match: str = "upgrade", check_strangers: bool = True
+        self,
+        inventory: Inventory,
+        *,
+        lock_dir: str = "",
+        match: str = "upgrade",
+        check_strangers: bool = True,
     ) -> None: ...
     @staticmethod
     def default_lock_dir() -> str: ...
     def check(self, request: GpuRequest, held_by_ancestors: Sequence[str] = ()) -> None: ...
     def acquire(
-        self, request: GpuRequest, *, app: str = "", function: str = "", timeout: float | None = None
+        self,
+        request: GpuRequest,
+        *,
+        app: str = "",
+        function: str = "",
+        timeout: float | None = None,
     ) -> Lease: ...
     def status(self) -> list[LeaseStatus]: ...
     def queue(self) -> list[LeaseTicket]: ...
@@ -168,7 +180,9 @@ class Executor:
     def run_id(self) -> str: ...
     @property
     def inventory(self) -> Inventory: ...
-    def start_launcher(self, *, argv: Sequence[str], env: Sequence[str], cwd: str, setup: bytes) -> int:
+    def start_launcher(
+        self, *, argv: Sequence[str], env: Sequence[str], cwd: str, setup: bytes
+    ) -> int:
         """Begins to import the user's module in the background; ``env`` is a list of "NAME=value"."""
     def create_pool(
         self,
@@ -206,7 +220,11 @@ class Pool:
         """Submit and wait; the fast path of ``.remote()``. Returns and raises as ``Call.result`` does.
         Interruptible: KeyboardInterrupt cancels the call."""
     def submit(
-        self, head: bytes, buffers: Sequence[Buffer] | None, group: CallGroup | None = None, tag: int = 0
+        self,
+        head: bytes,
+        buffers: Sequence[Buffer] | None,
+        group: CallGroup | None = None,
+        tag: int = 0,
     ) -> Call:
         """Returns at once. Contents of ``buffers`` are copied before it returns."""
     @property

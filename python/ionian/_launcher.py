@@ -30,13 +30,17 @@ def _why_not_fork(module: str) -> str:
     """Returns "" if workers may be forked, else the reason, naming the module."""
     cuda = _core.cuda_initialised()
     if cuda:
-        libraries = [name for name in ("torch", "cupy", "jax", "tensorflow", "numba") if name in sys.modules]
+        libraries = [
+            name for name in ("torch", "cupy", "jax", "tensorflow", "numba") if name in sys.modules
+        ]
         hint = f" ({', '.join(libraries)} is loaded)" if libraries else ""
         return (
             f"{cuda} while {module} was imported{hint}; a CUDA context does not survive fork. "
             "Move such calls, e.g. torch.cuda.is_available(), from the top of the module into the function"
         )
-    others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    others = [
+        thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
+    ]
     if others:
         return f"{module} started threads while it was imported ({', '.join(others[:3])}); fork copies only one"
     return ""
@@ -48,7 +52,9 @@ def _reseed() -> None:
     if random is None:
         return
     try:
-        if random._rand._bit_generator._seed_seq is not None:  # None once numpy.random.seed was called
+        if (
+            random._rand._bit_generator._seed_seq is not None
+        ):  # None once numpy.random.seed was called
             random.seed()
     except AttributeError:
         pass

@@ -77,6 +77,7 @@ def run(worker: _core.Worker) -> None:
             except BaseException as exc:
                 reply(raised, encode_exception(exc), None)
             # What the call leaves behind is freed before the wait, not by the next call.
-            args = kwargs = value = head = buffers = None
+            del args, kwargs
+            value = head = buffers = None  # type: ignore[assignment]
     finally:
         _leave(0)

@@ -55,7 +55,9 @@ async def remote(function: Function, args: tuple[Any, ...], kwargs: dict[str, An
     """``Function.remote`` for coroutines. Cancelling the task cancels the call."""
     head, buffers = serialization.dumps_call(args, kwargs)
     loop = asyncio.get_running_loop()
-    pool = function._pool or await loop.run_in_executor(None, function.pool)
+    pool = function._pool
+    if pool is None:  # the driver is asked for its GPUs, which takes its time
+        pool = await loop.run_in_executor(None, function.pool)
     from .call import value_of
 
     with Completions() as completions:
@@ -95,13 +97,16 @@ class AsyncSource(Iterator[Any]):
 async def zip_async(iterables: tuple[Any, ...]) -> AsyncIterator[tuple[Any, ...]]:
     """``zip`` over iterators of which some are async."""
     sources = [
-        iterable.__aiter__() if hasattr(iterable, "__aiter__") else iter(iterable) for iterable in iterables
+        iterable.__aiter__() if hasattr(iterable, "__aiter__") else iter(iterable)
+        for iterable in iterables
     ]
     while True:
         args = []
         for source in sources:
             try:
-                args.append(await source.__anext__() if hasattr(source, "__anext__") else next(source))
+                args.append(
+                    await source.__anext__() if hasattr(source, "__anext__") else next(source)
+                )
             except (StopAsyncIteration, StopIteration):
                 return
         yield tuple(args)

@@ -39,7 +39,9 @@ class App:
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None and not isinstance(name, str):
-            raise InvalidError(f"[App] invalid value for `name`: expected a string, got {type(name).__name__}")
+            raise InvalidError(
+                f"[App] invalid value for `name`: expected a string, got {type(name).__name__}"
+            )
         self._name = name
         self._session: Session | None = None
         self._lock = threading.Lock()
@@ -72,11 +74,17 @@ class App:
 
         if args:
             if callable(args[0]):
-                raise InvalidError("[app.function] did you forget parentheses? Write `@app.function()`.")
-            raise InvalidError("[app.function] takes keywords only, e.g. `@app.function(gpu=\"A10G\")`")
+                raise InvalidError(
+                    "[app.function] did you forget parentheses? Write `@app.function()`."
+                )
+            raise InvalidError(
+                '[app.function] takes keywords only, e.g. `@app.function(gpu="A10G")`'
+            )
         name = options.pop("name", None)
         if name is not None and not isinstance(name, str):
-            raise InvalidError(f"[app.function] expected name= to be a string, got {type(name).__name__}")
+            raise InvalidError(
+                f"[app.function] expected name= to be a string, got {type(name).__name__}"
+            )
         checked = Options.parse(options)
 
         def decorate(raw: Callable[..., Any]) -> Function:
@@ -106,10 +114,14 @@ class App:
 
         def decorate(raw: Callable[..., Any]) -> LocalEntrypoint:
             if not inspect.isfunction(raw):
-                raise InvalidError(f"[app.local_entrypoint] expected a function, got {type(raw).__name__}")
+                raise InvalidError(
+                    f"[app.local_entrypoint] expected a function, got {type(raw).__name__}"
+                )
             made = LocalEntrypoint(raw, name or raw.__qualname__)
             if made.name in self.registered_entrypoints:
-                raise InvalidError(f"[{self.name}] there is an entry point named {made.name!r} already")
+                raise InvalidError(
+                    f"[{self.name}] there is an entry point named {made.name!r} already"
+                )
             self.registered_entrypoints[made.name] = made
             return made
 

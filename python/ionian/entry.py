@@ -24,7 +24,9 @@ loaded: dict[str, Any] | None = None
 SCRIPT_MARK = "__ionian_script__"
 
 
-def describe(modules: list[str], preload: list[str], script: tuple[str, str] | None) -> dict[str, Any]:
+def describe(
+    modules: list[str], preload: list[str], script: tuple[str, str] | None
+) -> dict[str, Any]:
     """Returns what a launcher must load for functions of ``modules``.
 
     ``preload``: modules worth importing before workers fork; one that fails is skipped. ``script``: a
@@ -58,7 +60,12 @@ def main_source() -> dict[str, str] | None:
     if spec is not None and spec.name and spec.name != "__main__":
         return {"module": spec.name}
     path = getattr(main, "__file__", None)
-    if path and os.path.isfile(path) and not hasattr(main, "__IPYTHON__") and "ipykernel" not in sys.modules:
+    if (
+        path
+        and os.path.isfile(path)
+        and not hasattr(main, "__IPYTHON__")
+        and "ipykernel" not in sys.modules
+    ):
         return {"path": os.path.abspath(path)}
     return None
 

@@ -34,7 +34,7 @@ class LeaseDeadlockError(ExecutionError):
     """The call would wait for a GPU that its own caller holds."""
 
 
-class TimeoutError(Error):  # noqa: A001  the service's name; not the builtin
+class TimeoutError(Error):
     """Something took longer than it may."""
 
 
@@ -58,7 +58,7 @@ class WorkerDiedError(RemoteError):
     exit_code: int | None = None  #: with which it left
     started: bool = False  #: whether the body of the function had been entered
     cause: str = ""
-    gpus: list[str] = []  #: "A10G GPU-…"  # noqa: RUF012
+    gpus: list[str] = []  #: "A10G GPU-…"
     log_tail: str = ""  #: the last lines that it wrote
 
 
@@ -102,7 +102,7 @@ class PermissionDeniedError(Error):
     """Refused for safety, or by the kernel."""
 
 
-class ConnectionError(Error):  # noqa: A001  the service's name; not the builtin
+class ConnectionError(Error):
     """The far side is gone."""
 
 

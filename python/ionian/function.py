@@ -157,9 +157,9 @@ def _by_name(module: str, qualname: str, app: str | None, name: str) -> Any:
     return _find(module, qualname, name)
 
 
-def _by_value(app_name: str | None, raw: Callable[..., Any], name: str, options: dict[str, Any]) -> Function:
+def _by_value(
+    app_name: str | None, raw: Callable[..., Any], name: str, options: dict[str, Any]
+) -> Function:
     from .app import App
 
     return Function(App(app_name), raw, name, Options.parse(options))
-
-

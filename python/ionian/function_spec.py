@@ -70,7 +70,11 @@ def _find(module_name: str, qualname: str, name: str) -> Any:
     found: Any = module
     try:
         for part in qualname.split("."):
-            found = inspect.getattr_static(found, part) if isinstance(found, type) else getattr(found, part)
+            found = (
+                inspect.getattr_static(found, part)
+                if isinstance(found, type)
+                else getattr(found, part)
+            )
     except AttributeError:
         found = None
     if found is None or not (hasattr(found, "raw") or callable(found)):
@@ -78,7 +82,7 @@ def _find(module_name: str, qualname: str, name: str) -> Any:
     if found is None:
         raise InvalidError(
             f"[{name}] the worker imported {module_name} but found no {qualname} there\n"
-            "next: define functions at the top of the module, not under `if __name__ == \"__main__\":`"
+            'next: define functions at the top of the module, not under `if __name__ == "__main__":`'
         )
     return found
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import _core, gpu
+from .exception import InvalidError
 
 
 def inventory(*, simulate: str | None = None) -> _core.Inventory:
@@ -15,7 +16,9 @@ def inventory(*, simulate: str | None = None) -> _core.Inventory:
     return _core.read_inventory(simulate=simulate)
 
 
-def lease(request: Any, *, timeout: float | None = None, simulate: str | None = None) -> _core.Lease:
+def lease(
+    request: Any, *, timeout: float | None = None, simulate: str | None = None
+) -> _core.Lease:
     """Takes GPUs for this process, waiting for them if need be; a context manager.
 
         with ionian.lease("H100:2") as lease:
@@ -26,8 +29,10 @@ def lease(request: Any, *, timeout: float | None = None, simulate: str | None = 
     """
     parsed = gpu.parse_gpu(request)
     if parsed is None:
-        raise gpu.InvalidError("[lease] expected a GPU request such as \"any\" or \"H100:2\", got None")
-    book = _core.LeaseBook(inventory(simulate=simulate), match=os.environ.get("IONIAN_GPU_MATCH", "upgrade"))
+        raise InvalidError('[lease] expected a GPU request such as "any" or "H100:2", got None')
+    book = _core.LeaseBook(
+        inventory(simulate=simulate), match=os.environ.get("IONIAN_GPU_MATCH", "upgrade")
+    )
     return book.acquire(parsed, app="ionian.lease", timeout=timeout)
 
 

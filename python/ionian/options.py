@@ -24,9 +24,7 @@ _OLD_NAMES = {
     "concurrency_limit": "max_containers",
     "container_idle_timeout": "scaledown_window",
 }
-_NAMES = (
-    "gpu name env timeout min_containers max_containers buffer_containers scaledown_window serialized".split()
-)
+_NAMES = "gpu name env timeout min_containers max_containers buffer_containers scaledown_window serialized".split()
 _DEFAULT_TIMEOUT = 300.0
 _DEFAULT_WINDOW = 60.0
 
@@ -110,7 +108,9 @@ def _count(given: dict[str, Any], name: str) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidError(f"[app.function] expected {name}= to be a whole number from 0, got {value!r}")
+        raise InvalidError(
+            f"[app.function] expected {name}= to be a whole number from 0, got {value!r}"
+        )
     return value
 
 
@@ -122,7 +122,11 @@ def _seconds(given: dict[str, Any], name: str, default: float, *, optional: bool
     if not good or not math.isfinite(value) or value <= 0:
         raise InvalidError(
             f"[app.function] expected {name}= in seconds, more than 0, got {value!r}"
-            + ("\nnext: for hours of work write e.g. timeout=24 * 3600" if name == "timeout" else "")
+            + (
+                "\nnext: for hours of work write e.g. timeout=24 * 3600"
+                if name == "timeout"
+                else ""
+            )
         )
     return float(value)
 
@@ -131,13 +135,17 @@ def _environment(value: object) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise InvalidError(f"[app.function] expected env= to be a dict of texts, got {type(value).__name__}")
+        raise InvalidError(
+            f"[app.function] expected env= to be a dict of texts, got {type(value).__name__}"
+        )
     env: dict[str, str] = {}
     for name, text in value.items():
         if text is None:
             continue
         if not isinstance(name, str) or not isinstance(text, str) or not name or "=" in name:
-            raise InvalidError(f"[app.function] env= has {name!r}: {text!r}; names and values are texts")
+            raise InvalidError(
+                f"[app.function] env= has {name!r}: {text!r}; names and values are texts"
+            )
         if "\0" in name or "\0" in text:
             raise InvalidError(f"[app.function] env= has a NUL byte in {name!r}")
         env[name] = text

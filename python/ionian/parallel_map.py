@@ -31,7 +31,11 @@ class _Feed:
     """Turns inputs into calls, never more at once than may be outstanding."""
 
     def __init__(
-        self, function: Function, inputs: Iterator[tuple[Any, ...]], kwargs: dict[str, Any], fd: int = -1
+        self,
+        function: Function,
+        inputs: Iterator[tuple[Any, ...]],
+        kwargs: dict[str, Any],
+        fd: int = -1,
     ) -> None:
         self.pool = function.pool()
         self.group = _core.CallGroup(function.app.session(function.name).executor, fd)
@@ -48,7 +52,12 @@ class _Feed:
 
     def feed(self) -> None:
         """Submits until the inputs end or enough is outstanding."""
-        submit, group, dumps, kwargs = self.pool.submit, self.group, serialization.dumps_call, self.kwargs
+        submit, group, dumps, kwargs = (
+            self.pool.submit,
+            self.group,
+            serialization.dumps_call,
+            self.kwargs,
+        )
         inputs = self.inputs
         try:
             while self.submitted - self.finished < _OUTSTANDING and self.bytes < _OUTSTANDING_BYTES:
@@ -76,8 +85,10 @@ class _Feed:
                 self._room.wait_for(self._has_room)
 
     def _has_room(self) -> bool:
-        return self._stopped or self.ended or (
-            self.submitted - self.finished < _OUTSTANDING and self.bytes < _OUTSTANDING_BYTES
+        return (
+            self._stopped
+            or self.ended
+            or (self.submitted - self.finished < _OUTSTANDING and self.bytes < _OUTSTANDING_BYTES)
         )
 
     def done(self, call: _core.Call) -> None:
@@ -152,7 +163,9 @@ def _results(
             if not in_background and not feed.ended:
                 feed.feed()
             if feed.finished == feed.submitted and feed.ended:
-                if feed.finished == feed.submitted:  # the feeder may have submitted one before it ended
+                if (
+                    feed.finished == feed.submitted
+                ):  # the feeder may have submitted one before it ended
                     break
             calls = group.next_many(_BATCH, _SLICE if in_background else None)
             if calls:
@@ -219,7 +232,7 @@ def _zipped(iterables: tuple[Any, ...], name: str) -> tuple[Iterator[tuple[Any, 
             )
     sized = all(type(iterable) in _PLAIN_ITERABLES for iterable in iterables)
     total = min(len(iterable) for iterable in iterables) if sized else None
-    return zip(*iterables), total
+    return zip(*iterables, strict=False), total
 
 
 def _checked_tuples(inputs: Iterable[Any], name: str) -> Iterator[tuple[Any, ...]]:
@@ -232,7 +245,7 @@ def _checked_tuples(inputs: Iterable[Any], name: str) -> Iterator[tuple[Any, ...
         yield tuple(args)
 
 
-def map(  # noqa: A001  the service's name
+def map(
     function: Function,
     *iterables: Any,
     kwargs: dict[str, Any] | None = None,
@@ -248,7 +261,8 @@ def map(  # noqa: A001  the service's name
     _refuse_event_loop(function.name, "map")
     inputs, total = _zipped(iterables, function.name)
     return Results(
-        _results(function, inputs, total, kwargs or {}, order_outputs, return_exceptions), function.name
+        _results(function, inputs, total, kwargs or {}, order_outputs, return_exceptions),
+        function.name,
     )
 
 
@@ -266,7 +280,8 @@ def starmap(
     total = len(inputs) if type(inputs) in _PLAIN_ITERABLES else None
     tuples = _checked_tuples(inputs, function.name)
     return Results(
-        _results(function, tuples, total, kwargs or {}, order_outputs, return_exceptions), function.name
+        _results(function, tuples, total, kwargs or {}, order_outputs, return_exceptions),
+        function.name,
     )
 
 
@@ -304,7 +319,9 @@ async def _results_aio(
                     continue
                 for call in calls:
                     feed.done(call)
-                    for value in order.put(call.tag, _outcome(call, function.name, return_exceptions)):
+                    for value in order.put(
+                        call.tag, _outcome(call, function.name, return_exceptions)
+                    ):
                         yield value
                 feed.make_room()
             if feed.failure is not None:

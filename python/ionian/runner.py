@@ -65,7 +65,8 @@ class Session:
         self._pools: dict[int, tuple[Function, _core.Pool]] = {}
         self._launchers: dict[tuple[tuple[str, str], ...], int] = {}
         self.executor = _core.Executor(
-            guardian=os.environ.get("IONIAN_GUARDIAN") or os.path.join(_PACKAGE, "_bin", "ionian-guardian"),
+            guardian=os.environ.get("IONIAN_GUARDIAN")
+            or os.path.join(_PACKAGE, "_bin", "ionian-guardian"),
             app=app.name or "",
             simulate=simulate,
             match=self._match,
@@ -85,7 +86,8 @@ class Session:
         """Starts to import the user's code at once, and the workers that are to be kept."""
         functions = list(self.app.registered_functions.values())
         if not _runtime.in_worker and any(
-            f.raw.__module__ == "__main__" and not function_spec.has_name(f.raw, False) for f in functions
+            f.raw.__module__ == "__main__" and not function_spec.has_name(f.raw, False)
+            for f in functions
         ):
             serialization.main_by_value = True
         for function in functions:

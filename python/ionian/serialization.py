@@ -227,7 +227,11 @@ def encode_exception(exc: BaseException) -> bytes:
     except BaseException:
         pickled = None
     kind = type(exc)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
     return pickle.dumps((name, _message(exc), traceback_text(exc), pickled), 5)
 
 

@@ -108,10 +108,13 @@ TEST(SlabTable, BlockOutsideItsSlab_IsRefused) {
 TEST(CopyBytes, EveryLength_ArrivesWhole) {
   std::vector<std::byte> from((std::size_t{5} << 20) + 77);
   for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 31 % 251);
-  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{63}, std::size_t{4} << 20, from.size()}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{1}, std::size_t{63}, std::size_t{4} << 20, from.size()}) {
     std::vector<std::byte> to(size + 1, std::byte{0xee});
     copy_bytes(to.data(), from.data(), size);
-    EXPECT_TRUE(std::equal(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(size), to.begin())) << size;
+    EXPECT_TRUE(
+        std::equal(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(size), to.begin()))
+        << size;
     EXPECT_EQ(to[size], std::byte{0xee}) << size;
   }
 }

@@ -53,7 +53,8 @@ TEST(Channel, Request_ReachesTheWorkerAndItsReplyTheCaller) {
 
 TEST(Channel, Payload_OfEverySizeArrivesWhole) {
   Pair pair;
-  for (const std::size_t size : {0U, 1U, 75U, 76U, 77U, 4095U, 4096U, 4097U, 65'535U, 65'537U, 3'000'000U}) {
+  for (const std::size_t size :
+       {0U, 1U, 75U, 76U, 77U, 4095U, 4096U, 4097U, 65'535U, 65'537U, 3'000'000U}) {
     std::string head(size, 'x');
     for (std::size_t i = 0; i < size; ++i) head[i] = static_cast<char>('a' + i % 26);
     pair.caller.send(1, RequestKind::kCall, {bytes(head), {}});

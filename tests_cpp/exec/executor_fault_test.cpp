@@ -55,8 +55,8 @@ TEST_F(ExecutorFaultTest, WorkerThatEndsInTheBody_FailsItsCallWithTheCause_AndTh
     int signal;
     int exit_code;
   };
-  for (const Row& row : {Row{"kill 9", SIGKILL, -1}, Row{"kill 11", SIGSEGV, -1}, Row{"kill 6", SIGABRT, -1},
-                         Row{"exit 3", 0, 3}, Row{"exit 0", 0, 0}}) {
+  for (const Row& row : {Row{"kill 9", SIGKILL, -1}, Row{"kill 11", SIGSEGV, -1},
+                         Row{"kill 6", SIGABRT, -1}, Row{"exit 3", 0, 3}, Row{"exit 0", 0, 0}}) {
     const WorkerDeath death = death_of(submit(f, row.does));
     EXPECT_EQ(death.signal, row.signal) << row.does;
     EXPECT_EQ(death.exit_code, row.exit_code) << row.does;
@@ -112,7 +112,8 @@ TEST_F(ExecutorFaultTest, FunctionThatCannotBeLoaded_FailsTheCallWithItsText) {
     call(pool("", options), "echo x");
     FAIL();
   } catch (const WorkerStartError& error) {
-    EXPECT_NE(std::string(error.what()).find("no such function"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("no such function"), std::string::npos)
+        << error.what();
   }
 }
 

@@ -43,7 +43,8 @@ TEST_F(ExecutorTest, PoolGrowsToTheGpus_EachWorkerOnItsOwn) {
   Pool* f = pool("A10G");
   std::vector<CallPtr> calls;
   for (int i = 0; i < 3; ++i) calls.push_back(submit(f, "sleep 200"));
-  wait_until("three workers run", [&] { return executor->queued(f) == 0 && executor->workers(f) == 3; });
+  wait_until("three workers run",
+             [&] { return executor->queued(f) == 0 && executor->workers(f) == 3; });
   for (const auto& made : calls) result(made);
   std::set<std::string> seen;
   for (int i = 0; i < 3; ++i) calls[static_cast<std::size_t>(i)] = submit(f, "visible");
@@ -104,7 +105,8 @@ TEST_F(ExecutorTest, TwoRunsOnOneMachine_NeverShareAGpu_AndWaitForEachOther) {
   options.lock_dir = locks.path();
   Executor other(options);
   PoolOptions pool_options;
-  pool_options.launcher = other.start_launcher({{IONIAN_SCRIPTED_LAUNCHER}, process::environment(), "", ""});
+  pool_options.launcher =
+      other.start_launcher({{IONIAN_SCRIPTED_LAUNCHER}, process::environment(), "", ""});
   pool_options.name = "g";
   pool_options.gpu = GpuRequest::parse("A10G");
   Pool* g = other.create_pool(pool_options);

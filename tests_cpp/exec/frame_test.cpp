@@ -63,7 +63,8 @@ TEST(FrameDecoder, BitFlipInTheHeader_NeverAllocatesWhatItAnnounces) {
 TEST(FrameDecoder, OversizedOrForeignHeader_IsRefused) {
   std::string huge = FrameDecoder::encode(1, "", 0);
   huge[11] = '\x7f';
-  for (const std::string& bytes : {huge, std::string("GET / HTTP/1.1\r\n"), FrameDecoder::encode(1, "", 1)}) {
+  for (const std::string& bytes :
+       {huge, std::string("GET / HTTP/1.1\r\n"), FrameDecoder::encode(1, "", 1)}) {
     FrameDecoder decoder;
     decoder.push(bytes);
     EXPECT_THROW(static_cast<void>(decoder.next()), ExecutionError);

@@ -20,14 +20,17 @@ std::string output_of(process::Program program) {
   writer.reset();
   std::string text;
   char buffer[4096];
-  for (ssize_t size = 0; (size = ::read(out.get(), buffer, sizeof(buffer))) > 0;) text.append(buffer, static_cast<std::size_t>(size));
+  for (ssize_t size = 0; (size = ::read(out.get(), buffer, sizeof(buffer))) > 0;)
+    text.append(buffer, static_cast<std::size_t>(size));
   ::waitpid(pid, nullptr, 0);
   return text;
 }
 
 TEST(Process, Program_GetsItsArgumentsEnvironmentAndDirectory_AndNoStrayDescriptor) {
   const UniqueFd stray = sys::event_fd();
-  EXPECT_EQ(output_of({{"/bin/sh", "-c", "echo $A; pwd; ls /proc/self/fd | wc -l"}, {"A=b", "PATH=/usr/bin:/bin"}, "/"}),
+  EXPECT_EQ(output_of({{"/bin/sh", "-c", "echo $A; pwd; ls /proc/self/fd | wc -l"},
+                       {"A=b", "PATH=/usr/bin:/bin"},
+                       "/"}),
             "b\n/\n4\n");  // 0 1 2 and the directory that ls reads
 }
 
@@ -57,7 +60,8 @@ TEST(Process, Variable_IsReplacedNotRepeated) {
 TEST(Process, Sweep_KillsWhatCarriesTheRun_AlsoNestedRuns_AndNothingElse) {
   const std::string run = process::random_id();
   const auto sleeper = [](const std::string& value) {
-    return process::start({{"/bin/sleep", "1000"}, {std::string(process::kRunVariable) + "=" + value}, ""});
+    return process::start(
+        {{"/bin/sleep", "1000"}, {std::string(process::kRunVariable) + "=" + value}, ""});
   };
   const pid_t own = sleeper(run);
   const pid_t nested = sleeper(run + "/" + process::random_id());

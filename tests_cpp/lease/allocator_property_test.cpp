@@ -27,9 +27,11 @@ class Simulation {
   }
   /// Everybody leaves: every GPU must be free in the end.
   void finish() {
-    for (std::uint64_t client = 0; client < kClients; ++client) step(state_, ClientDied{client}, now_);
+    for (std::uint64_t client = 0; client < kClients; ++client)
+      step(state_, ClientDied{client}, now_);
     for (std::size_t gpu = 0; gpu < state_.gpus.size(); ++gpu) {
-      for (const Event& event : std::vector<Event>{Drained{gpu}, StrangerLeft{gpu}, GpuRecovered{gpu}}) {
+      for (const Event& event :
+           std::vector<Event>{Drained{gpu}, StrangerLeft{gpu}, GpuRecovered{gpu}}) {
         step(state_, event, now_);
       }
       EXPECT_EQ(state_.gpus[gpu].state, GpuState::kFree);
@@ -42,7 +44,9 @@ class Simulation {
  private:
   static constexpr std::uint64_t kClients = 5;
 
-  std::size_t pick(std::size_t below) { return std::uniform_int_distribution<std::size_t>(0, below - 1)(random_); }
+  std::size_t pick(std::size_t below) {
+    return std::uniform_int_distribution<std::size_t>(0, below - 1)(random_);
+  }
 
   Event next_event() {
     const std::size_t gpu = pick(state_.gpus.size());
@@ -81,7 +85,8 @@ class Simulation {
     for (std::size_t i = 0; i <= pick(3); ++i) {
       const auto text = types[pick(types.size())] + ":" + std::to_string(1 + pick(4));
       const auto request = GpuRequest::parse(text);
-      waiting.alternatives.push_back(bind(request.alternatives().front(), inventory_, GpuMatch::kUpgrade));
+      waiting.alternatives.push_back(
+          bind(request.alternatives().front(), inventory_, GpuMatch::kUpgrade));
     }
     asked_[waiting.request] = waiting;
     return {waiting};
@@ -96,7 +101,8 @@ class Simulation {
     std::set<std::string> models;
     for (const std::size_t gpu : grant->gpus) {
       models.insert(state_.machine.types[gpu]);
-      ASSERT_TRUE(std::count(asked.gpus.begin(), asked.gpus.end(), gpu)) << "a GPU that was not asked for";
+      ASSERT_TRUE(std::count(asked.gpus.begin(), asked.gpus.end(), gpu))
+          << "a GPU that was not asked for";
     }
     ASSERT_EQ(models.size(), 1U) << "I3: one model";
   }
@@ -111,7 +117,8 @@ class Simulation {
     for (std::size_t i = 0; i < state_.gpus.size(); ++i) {
       const Gpu& gpu = state_.gpus[i];
       const bool held = holder.contains(i);
-      ASSERT_EQ(gpu.state == GpuState::kLeased, held) << "I2: a GPU is leased if and only if somebody holds it";
+      ASSERT_EQ(gpu.state == GpuState::kLeased, held)
+          << "I2: a GPU is leased if and only if somebody holds it";
       if (held) {
         ASSERT_EQ(gpu.lease, holder[i]);
       }
@@ -146,8 +153,9 @@ class Simulation {
 class AllocatorProperty : public ::testing::TestWithParam<std::uint32_t> {};
 
 TEST_P(AllocatorProperty, InvariantsHoldAfterEveryEvent_AndAllGpusComeBack) {
-  for (const auto& inventory : {machines::one_a10g(), machines::two_and_two(), machines::pcie_4x(),
-                                machines::mixed(), machines::h100_and_h200(), machines::dgx_v100()}) {
+  for (const auto& inventory :
+       {machines::one_a10g(), machines::two_and_two(), machines::pcie_4x(), machines::mixed(),
+        machines::h100_and_h200(), machines::dgx_v100()}) {
     Simulation simulation(inventory, GetParam());
     simulation.run(2000);
     simulation.finish();

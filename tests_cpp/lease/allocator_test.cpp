@@ -20,7 +20,8 @@ class AllocatorTest : public ::testing::Test {
     state.emplace(Machine(inventory));
   }
   std::vector<Effect> say(const Event& event) { return step(*state, event, now); }
-  std::vector<Effect> request(std::uint64_t id, const std::vector<std::string>& texts, std::uint64_t client = 1) {
+  std::vector<Effect> request(std::uint64_t id, const std::vector<std::string>& texts,
+                              std::uint64_t client = 1) {
     Waiting waiting{id, client, {}};
     const auto parsed = GpuRequest::parse(texts);
     for (const auto& item : parsed.alternatives()) {
@@ -76,7 +77,8 @@ TEST_F(AllocatorTest, AGangIsNotPassedBySmallRequests) {
   machine(machines::pcie_4x());
   request(1, {"L40S"});
   EXPECT_THAT(request(2, {"L40S:4"}), IsEmpty());
-  EXPECT_THAT(request(3, {"L40S"}), IsEmpty()) << "three are free, but an older request needs them all";
+  EXPECT_THAT(request(3, {"L40S"}), IsEmpty())
+      << "three are free, but an older request needs them all";
   EXPECT_THAT(give_back(1), ElementsAre(Grant{2, 0, {0, 1, 2, 3}}));
   EXPECT_THAT(give_back(2), ElementsAre(Grant{3, 0, {0}}));
 }
@@ -154,8 +156,8 @@ TEST_F(AllocatorTest, CancellingAWaiterLetsTheNextOneThrough) {
 TEST_F(AllocatorTest, EventsThatDoNotApplyChangeNothing) {
   machine(machines::one_a10g());
   request(1, {"any"});
-  for (const Event& event : std::vector<Event>{Release{9}, Cancel{9}, ClientDied{9}, Drained{0}, StrangerCame{0},
-                                               StrangerLeft{0}, Tick{}}) {
+  for (const Event& event : std::vector<Event>{Release{9}, Cancel{9}, ClientDied{9}, Drained{0},
+                                               StrangerCame{0}, StrangerLeft{0}, Tick{}}) {
     EXPECT_THAT(say(event), IsEmpty());
     EXPECT_EQ(state->gpus[0].state, GpuState::kLeased);
   }

@@ -7,8 +7,8 @@
 
 #include <atomic>
 #include <csignal>
-#include <functional>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include "ionian/error.hpp"
@@ -26,8 +26,12 @@ using ::testing::IsEmpty;
 
 class LeaseBookTest : public ::testing::Test {
  protected:
-  LeaseBook book(const Inventory& inventory) { return LeaseBook(inventory, {locks.path(), GpuMatch::kUpgrade, true}); }
-  static LeaseOwner me(const std::string& function = "f") { return this_process_as_owner("app", function, "run"); }
+  LeaseBook book(const Inventory& inventory) {
+    return LeaseBook(inventory, {locks.path(), GpuMatch::kUpgrade, true});
+  }
+  static LeaseOwner me(const std::string& function = "f") {
+    return this_process_as_owner("app", function, "run");
+  }
   static GpuRequest gpus(const std::string& text) { return GpuRequest::parse(text); }
 
   /// Runs `body` in another process, which then sleeps until it is killed.
@@ -212,12 +216,15 @@ TEST_F(LeaseBookTest, ManyThreadsWithBooksOfTheirOwn_NeverHoldTheSameGpuTogether
     threads.emplace_back([&, t] {
       auto leases = book(machine);
       for (int i = 0; i < 25; ++i) {
-        const Lease lease = leases.acquire(gpus("L40S:" + std::to_string(1 + (t + i) % 3)), me(), 60s);
+        const Lease lease =
+            leases.acquire(gpus("L40S:" + std::to_string(1 + (t + i) % 3)), me(), 60s);
         for (const auto& device : lease.devices()) {
-          EXPECT_EQ(holders[static_cast<std::size_t>(device.index)].fetch_add(1), 0) << "leased twice";
+          EXPECT_EQ(holders[static_cast<std::size_t>(device.index)].fetch_add(1), 0)
+              << "leased twice";
         }
         std::this_thread::yield();
-        for (const auto& device : lease.devices()) --holders[static_cast<std::size_t>(device.index)];
+        for (const auto& device : lease.devices())
+          --holders[static_cast<std::size_t>(device.index)];
       }
     });
   }

@@ -13,7 +13,9 @@ LeaseRecord record() {
   return record;
 }
 
-TEST(LeaseRecord, ReadsBackWhatItWrites) { EXPECT_EQ(LeaseRecord::parse(record().to_string()), record()); }
+TEST(LeaseRecord, ReadsBackWhatItWrites) {
+  EXPECT_EQ(LeaseRecord::parse(record().to_string()), record());
+}
 
 TEST(LeaseRecord, IsLinesThatPeopleCanRead) {
   EXPECT_EQ(record().to_string(),
@@ -28,8 +30,9 @@ TEST(LeaseRecord, ANameWithALineEndStaysOnOneLine) {
 }
 
 TEST(LeaseRecord, WhateverDoesNotParseIsNothing) {
-  for (const char* text : {"", "\n", "ionian 2\npid 1\n", "ionian 1\npid x\n", "ionian 1\nnumber -1\n",
-                           "ionian 1\nuid 99999999999999\n", "GIF89a\0\xff"}) {
+  for (const char* text :
+       {"", "\n", "ionian 2\npid 1\n", "ionian 1\npid x\n", "ionian 1\nnumber -1\n",
+        "ionian 1\nuid 99999999999999\n", "GIF89a\0\xff"}) {
     EXPECT_EQ(LeaseRecord::parse(text), std::nullopt) << text;
   }
 }

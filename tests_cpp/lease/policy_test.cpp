@@ -12,8 +12,8 @@ using Gpus = std::vector<std::size_t>;
 using ::testing::Optional;
 
 /// What `request` gets on `inventory` when all GPUs but `taken` are free.
-std::optional<Gpus> chosen(const Inventory& inventory, const std::string& request, const Gpus& taken = {},
-                           GpuMatch match = GpuMatch::kUpgrade) {
+std::optional<Gpus> chosen(const Inventory& inventory, const std::string& request,
+                           const Gpus& taken = {}, GpuMatch match = GpuMatch::kUpgrade) {
   const auto item = GpuRequest::parse(request).alternatives().front();
   std::vector<bool> free(inventory.devices.size(), true);
   for (const std::size_t gpu : taken) free[gpu] = false;
@@ -41,14 +41,16 @@ TEST(Policy, AGangTakesTheBestLinkedSet) {
   EXPECT_THAT(chosen(machines::pcie_4x(), "L40S:2", {0}), Optional(Gpus{2, 3}));
   EXPECT_THAT(chosen(machines::pcie_8x(), "A10G:2", {0, 3, 5}), Optional(Gpus{6, 7}));
   EXPECT_THAT(chosen(machines::pcie_8x(), "A10G:4", {0}), Optional(Gpus{4, 5, 6, 7}));
-  EXPECT_THAT(chosen(machines::dgx_v100(), "V100:2"), Optional(Gpus{0, 3}));  // two links; 0-1 has one
+  EXPECT_THAT(chosen(machines::dgx_v100(), "V100:2"),
+              Optional(Gpus{0, 3}));  // two links; 0-1 has one
   EXPECT_THAT(chosen(machines::dgx_v100(), "V100:4"), Optional(Gpus{0, 1, 2, 3}));
 }
 
 TEST(Policy, OneGpuIsTakenWhereItHurtsTheRestLeast) {
-  EXPECT_THAT(chosen(machines::pcie_4x(), "L40S", {1}), Optional(Gpus{0}));     // 2 and 3 stay a pair
-  EXPECT_THAT(chosen(machines::pcie_8x(), "A10G", {3}), Optional(Gpus{2}));     // its partner is gone
-  EXPECT_THAT(chosen(machines::dgx_h100(), "H100", {0}), Optional(Gpus{1}));    // all alike: the first
+  EXPECT_THAT(chosen(machines::pcie_4x(), "L40S", {1}), Optional(Gpus{0}));  // 2 and 3 stay a pair
+  EXPECT_THAT(chosen(machines::pcie_8x(), "A10G", {3}), Optional(Gpus{2}));  // its partner is gone
+  EXPECT_THAT(chosen(machines::dgx_h100(), "H100", {0}),
+              Optional(Gpus{1}));  // all alike: the first
 }
 
 TEST(Policy, AModelIsUpgradedOnlyWhereTheMachineHasTooFewOfIt) {

@@ -59,8 +59,8 @@ TEST(Satisfiable, WhatOnlyAnAncestorsGpuCouldServe_IsADeadlock) {
   const auto request = GpuRequest::parse(std::string("RTX4090:2"));
   EXPECT_THROW(check_satisfiable(request, machine, GpuMatch::kUpgrade, {machine.devices[0].uuid}),
                LeaseDeadlockError);
-  EXPECT_NO_THROW(check_satisfiable(GpuRequest::parse(std::string("any")), machine, GpuMatch::kUpgrade,
-                                    {machine.devices[0].uuid}));
+  EXPECT_NO_THROW(check_satisfiable(GpuRequest::parse(std::string("any")), machine,
+                                    GpuMatch::kUpgrade, {machine.devices[0].uuid}));
 }
 
 }  // namespace

@@ -4,8 +4,9 @@
 //   pid            answers its pid            visible        answers CUDA_VISIBLE_DEVICES
 //   raise TEXT     answers TEXT as raised     print TEXT     writes a line to stdout, answers ""
 //   exit N · kill N   ends so, in the body    die-unpickling ends before the body is entered
-//   sleep MS       answers after that time    spawn          leaves a process behind in a session of its own
-//   touch PATH     creates the file, sleeps   count PATH     appends a byte: how often a body was entered
+//   sleep MS       answers after that time    spawn          leaves a process behind in a session
+//   of its own touch PATH     creates the file, sleeps   count PATH     appends a byte: how often a
+//   body was entered
 //
 // The pool's setup "fail TEXT" makes each worker refuse to start; "die" ends it there.
 #include <fcntl.h>
@@ -98,7 +99,8 @@ void obey(Worker& worker, const Received& request) {
         const std::string text(reinterpret_cast<const char*>(head.data()), head.size());
         if (text == "die") ::_exit(7);
         const bool fails = text.starts_with("fail ");
-        answer(worker, fails ? ReplyStatus::kRaised : ReplyStatus::kReturned, fails ? text.substr(5) : "");
+        answer(worker, fails ? ReplyStatus::kRaised : ReplyStatus::kReturned,
+               fails ? text.substr(5) : "");
         break;
       }
       case RequestKind::kCall:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functions as f
-import ionian
 import pytest
+
+import ionian
 from ionian import exception
 
 OPTIONS = [

@@ -12,15 +12,16 @@ import time
 import functions as f
 import pytest
 from audit import processes_of
+
 from ionian import exception
 
 DEATHS = {
-    "sys.exit": dict(exit_code=3, signal=None),
-    "sys.exit text": dict(exit_code=1, signal=None),
-    "_exit": dict(exit_code=0, signal=None),
-    "segv": dict(exit_code=None, signal=signal.SIGSEGV),
-    "abort": dict(exit_code=None, signal=signal.SIGABRT),
-    "kill": dict(exit_code=None, signal=signal.SIGKILL),
+    "sys.exit": {"exit_code": 3, "signal": None},
+    "sys.exit text": {"exit_code": 1, "signal": None},
+    "_exit": {"exit_code": 0, "signal": None},
+    "segv": {"exit_code": None, "signal": signal.SIGSEGV},
+    "abort": {"exit_code": None, "signal": signal.SIGABRT},
+    "kill": {"exit_code": None, "signal": signal.SIGKILL},
 }
 
 
@@ -91,7 +92,8 @@ def test_an_exception_whose_text_raises_is_an_answer_too():
 
 
 @pytest.mark.parametrize(
-    ("what", "path"), [("generator", "the result"), ("file", r"the result\['log'\]\[1\]"), ("lock", "'lock'")]
+    ("what", "path"),
+    [("generator", "the result"), ("file", r"the result\['log'\]\[1\]"), ("lock", "'lock'")],
 )
 def test_a_result_that_cannot_be_sent_names_the_place(what, path):
     with f.app.run():

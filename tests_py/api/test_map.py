@@ -10,6 +10,7 @@ import time
 
 import functions as f
 import pytest
+
 from ionian import exception
 
 INPUTS = {
@@ -18,7 +19,7 @@ INPUTS = {
     "range": lambda: range(5),
     "iterator": lambda: iter([3, 1, 2]),
     "generator": lambda: (i for i in range(5)),
-    "empty list": lambda: [],
+    "empty list": list,
     "empty iterator": lambda: iter(()),
     "nones": lambda: [None, 1, None],
     "more than may be outstanding": lambda: range(3000),
@@ -155,7 +156,9 @@ def test_maps_nest():
         assert list(f.echo.map(f.echo.map(iter(range(10))))) == list(range(10))
 
 
-@pytest.mark.parametrize("bad", [lambda: f.echo.map(), lambda: f.echo.map(5), lambda: list(f.echo.starmap([1]))])
+@pytest.mark.parametrize(
+    "bad", [lambda: f.echo.map(), lambda: f.echo.map(5), lambda: list(f.echo.starmap([1]))]
+)
 def test_bad_inputs_are_refused_with_what_to_write(bad):
     with f.app.run():
         with pytest.raises(exception.InvalidError, match="echo"):
@@ -170,7 +173,9 @@ def test_coroutines_have_every_form():
     async def main():
         async with f.app.run():
             assert await f.echo.remote.aio(1) == 1
-            assert await asyncio.gather(*[f.echo.remote.aio(i) for i in range(50)]) == list(range(50))
+            assert await asyncio.gather(*[f.echo.remote.aio(i) for i in range(50)]) == list(
+                range(50)
+            )
             assert [x async for x in f.echo.map.aio([1, 2])] == [1, 2]
             assert [x async for x in f.echo.map.aio(inputs())] == [0, 1, 2]
             assert [x async for x in f.echo.starmap.aio([(1,), (2,)])] == [1, 2]

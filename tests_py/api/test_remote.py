@@ -10,14 +10,27 @@ import time
 import warnings
 
 import functions as f
-import ionian
 import pytest
+
+import ionian
 from ionian import exception
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, 0, -(2**70), 1.5, "text", "\ud800", b"\x00\xff", [1, [2]], {"a": (1, 2)}, {1, 2}, "x" * 100_000],
+    [
+        None,
+        0,
+        -(2**70),
+        1.5,
+        "text",
+        "\ud800",
+        b"\x00\xff",
+        [1, [2]],
+        {"a": (1, 2)},
+        {1, 2},
+        "x" * 100_000,
+    ],
     ids=lambda value: repr(value)[:20],
 )
 def test_a_value_comes_back_as_it_went(value):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from ionian import _core, gpu
 from ionian.exception import InvalidError
 

@@ -7,6 +7,7 @@ import warnings
 from typing import Any, NoReturn
 
 import pytest
+
 from ionian import _core, gpu
 from ionian.exception import GpuRequestError, InvalidError
 
@@ -50,13 +51,13 @@ REJECTED = {
     "H100:1e3": "H100",
     "H100:0x2": "H100",
     "H100:2.0": "H100:2",
-    "H100:１": "H100",  # noqa: RUF001 - full-width one
+    "H100:１": "H100",
     "H100:٣": "H100:3",  # Arabic three
     "H100:99999999999999999999": "H100",
     "H100:2147483648": "H100",
     "H100:\0 2": "H100:2",
     "H100\n": "H100",
-    "Ｈ100": "H100",  # noqa: RUF001 - full-width H
+    "Ｈ100": "H100",
     "h1OO": "H100",
     "H1000": "H100",
     "A100-80": "A100-80GB",
@@ -129,7 +130,7 @@ class Unprintable:
         raise RuntimeError("no")
 
 
-class Model(str, enum.Enum):  # noqa: UP042 - Python 3.10 has no StrEnum
+class Model(str, enum.Enum):
     H100 = "H100"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ionian import _core
 from ionian.exception import InvalidError
 

@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import ionian
 import pytest
+
+import ionian
 from ionian import _core, exception
 
 pytestmark = pytest.mark.gpu

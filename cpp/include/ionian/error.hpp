@@ -1,8 +1,8 @@
 // error.hpp: every failure of ionian as one typed exception under one root.
 //
-// Each class has the same name in Python (`ionian.exception`), where it also derives from the natural
-// builtin. The message has an origin, what was received, what was expected and the next step; its
-// first line stays under 200 characters. Objects are immutable after construction.
+// Each class has the same name in Python (`ionian.exception`), where it also derives from the
+// natural builtin. The message has an origin, what was received, what was expected and the next
+// step; its first line stays under 200 characters. Objects are immutable after construction.
 #pragma once
 
 #include <cstddef>
@@ -23,10 +23,10 @@ class Error : public std::runtime_error {
 };
 
 /// Declares an error class that adds nothing but its name.
-#define IONIAN_ERROR(Name, Base)                                      \
-  class Name : public Base {                                          \
-   public:                                                            \
-    using Base::Base;                                                 \
+#define IONIAN_ERROR(Name, Base)                                 \
+  class Name : public Base {                                     \
+   public:                                                       \
+    using Base::Base;                                            \
     const char* kind() const noexcept override { return #Name; } \
   }
 
@@ -65,14 +65,14 @@ class GpuRequestError : public InvalidError {
 
 /// How a worker process ended, as far as there is evidence.
 struct WorkerDeath {
-  std::string pool;             // the function's name
-  std::int64_t pid = 0;         // 0 if it never had one
-  int signal = 0;               // that killed it, 0 if none
-  int exit_code = -1;           // with which it left, -1 if it did not
-  bool started = false;         // the body of the function had been entered
-  std::string cause;            // one phrase: "killed by SIGSEGV (signal 11)"
+  std::string pool;               // the function's name
+  std::int64_t pid = 0;           // 0 if it never had one
+  int signal = 0;                 // that killed it, 0 if none
+  int exit_code = -1;             // with which it left, -1 if it did not
+  bool started = false;           // the body of the function had been entered
+  std::string cause;              // one phrase: "killed by SIGSEGV (signal 11)"
   std::vector<std::string> gpus;  // "A10G GPU-…"
-  std::string log_tail;         // the last lines it wrote
+  std::string log_tail;           // the last lines it wrote
 };
 
 /// A worker ended while a call was its. Its message says all of `death`.
@@ -96,9 +96,9 @@ class SystemError : public Error {
   const int code;
 };
 
-/// Throws the error class that fits errno `code`: ResourceExhaustedError for EMFILE, ENFILE, ENOMEM,
-/// ENOSPC, EAGAIN and EDQUOT, PermissionDeniedError for EACCES and EPERM, else SystemError. `what`
-/// says what was tried, e.g. "open /dev/shm/x".
+/// Throws the error class that fits errno `code`: ResourceExhaustedError for EMFILE, ENFILE,
+/// ENOMEM, ENOSPC, EAGAIN and EDQUOT, PermissionDeniedError for EACCES and EPERM, else SystemError.
+/// `what` says what was tried, e.g. "open /dev/shm/x".
 [[noreturn]] void throw_errno(const std::string& what, int code);
 
 }  // namespace ionian

@@ -1,9 +1,9 @@
 // lease.hpp: GPUs held for as long as an object, or the process, lives.
 //
-// A lease is a kernel object: one lock file per GPU UUID in a lock directory, held by flock. Whoever
-// holds the lock holds the GPU; the file's content is for people. When the holder ends in whatever
-// way, the kernel frees the lock. Requests that must wait stand in one machine-wide queue, first in,
-// first out; a waiter that dies leaves it by itself.
+// A lease is a kernel object: one lock file per GPU UUID in a lock directory, held by flock.
+// Whoever holds the lock holds the GPU; the file's content is for people. When the holder ends in
+// whatever way, the kernel frees the lock. Requests that must wait stand in one machine-wide queue,
+// first in, first out; a waiter that dies leaves it by itself.
 #pragma once
 
 #include <chrono>
@@ -35,9 +35,9 @@ struct LeaseStatus {
   enum class State { kFree, kLeased, kExternal, kUnusable };
   std::string uuid;
   State state = State::kFree;
-  std::optional<LeaseOwner> owner;         // kLeased
-  std::vector<DeviceProcess> strangers;    // kExternal
-  std::string reason;                      // kUnusable
+  std::optional<LeaseOwner> owner;       // kLeased
+  std::vector<DeviceProcess> strangers;  // kExternal
+  std::string reason;                    // kUnusable
 };
 
 struct LeaseTicket {  // one waiting request, in queue order
@@ -95,8 +95,9 @@ class LeaseWaiter {
   LeaseWaiter(LeaseWaiter&&) noexcept;
   LeaseWaiter& operator=(LeaseWaiter&&) noexcept;
   ~LeaseWaiter();
-  /// Returns the lease if it can be granted now, nullopt if not; never blocks on other holders. Call
-  /// again whenever the book's `changes()` descriptor is readable, and at `retry_after()` at the latest.
+  /// Returns the lease if it can be granted now, nullopt if not; never blocks on other holders.
+  /// Call again whenever the book's `changes()` descriptor is readable, and at `retry_after()` at
+  /// the latest.
   [[nodiscard]] std::optional<Lease> try_grant();
   /// Returns how long to wait at most before the next try (a few ms just after a change, else 1 s).
   [[nodiscard]] std::chrono::milliseconds retry_after() const;
@@ -110,16 +111,16 @@ class LeaseWaiter {
 };
 
 struct LeaseBookOptions {
-  std::string lock_dir;               // "" means default_lock_dir()
+  std::string lock_dir;  // "" means default_lock_dir()
   GpuMatch match = GpuMatch::kUpgrade;
-  bool check_strangers = true;        // ask the driver for processes before granting
+  bool check_strangers = true;  // ask the driver for processes before granting
 };
 
 /// The lock directory and the inventory together. Opens no GPU and starts no thread.
 class LeaseBook {
  public:
-  /// Creates the lock directory if need be. Throws PermissionDeniedError when it is a symbolic link, or
-  /// another user's and not sticky, with the reason.
+  /// Creates the lock directory if need be. Throws PermissionDeniedError when it is a symbolic
+  /// link, or another user's and not sticky, with the reason.
   LeaseBook(Inventory inventory, LeaseBookOptions options);
   ~LeaseBook();
   LeaseBook(LeaseBook&&) noexcept;
@@ -131,9 +132,10 @@ class LeaseBook {
 
   [[nodiscard]] const Inventory& inventory() const noexcept;
   /// Throws UnsatisfiableError if no alternative can ever be granted on this machine (it says what
-  /// exists and the nearest that would fit), LeaseDeadlockError if it could only be granted with a GPU
-  /// of `held_by_ancestors` (UUIDs).
-  void check(const GpuRequest& request, const std::vector<std::string>& held_by_ancestors = {}) const;
+  /// exists and the nearest that would fit), LeaseDeadlockError if it could only be granted with a
+  /// GPU of `held_by_ancestors` (UUIDs).
+  void check(const GpuRequest& request,
+             const std::vector<std::string>& held_by_ancestors = {}) const;
   /// Enters the queue. Throws as `check` does.
   [[nodiscard]] LeaseWaiter request(const GpuRequest& request, LeaseOwner owner,
                                     const std::vector<std::string>& held_by_ancestors = {});
@@ -141,8 +143,8 @@ class LeaseBook {
   [[nodiscard]] Lease acquire(const GpuRequest& request, LeaseOwner owner,
                               std::optional<std::chrono::milliseconds> timeout = std::nullopt);
 
-  /// Returns a descriptor that becomes readable when some lock or ticket of this machine changes, also
-  /// because its holder was killed. Call `drain_changes` after each wake-up.
+  /// Returns a descriptor that becomes readable when some lock or ticket of this machine changes,
+  /// also because its holder was killed. Call `drain_changes` after each wake-up.
   [[nodiscard]] int changes() const noexcept;
   void drain_changes();
 
@@ -151,8 +153,8 @@ class LeaseBook {
   /// Returns the waiting requests, first in line first.
   [[nodiscard]] std::vector<LeaseTicket> queue() const;
   /// Returns what waiting requests lack that could be granted with GPUs of `held` (UUIDs that this
-  /// process holds and could give up), and not without. GPUs of `leaving` count as free: they are being
-  /// given up already.
+  /// process holds and could give up), and not without. GPUs of `leaving` count as free: they are
+  /// being given up already.
   [[nodiscard]] std::vector<LeaseDemand> wanted(const std::vector<std::string>& held,
                                                 const std::vector<std::string>& leaving = {}) const;
 

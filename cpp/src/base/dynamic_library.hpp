@@ -11,10 +11,10 @@ namespace ionian {
 /// outlive any handle of ours. Cheap to copy.
 class DynamicLibrary {
  public:
-  /// Tries, in order: the path in environment variable `override_variable` (and nothing else if it is
-  /// set), a copy that the process has loaded already, then every name of `candidates` through the
-  /// loader. Never searches the current directory: candidates must be bare names or absolute paths.
-  /// Returns an object whose `reason()` says what was tried if nothing could be opened.
+  /// Tries, in order: the path in environment variable `override_variable` (and nothing else if it
+  /// is set), a copy that the process has loaded already, then every name of `candidates` through
+  /// the loader. Never searches the current directory: candidates must be bare names or absolute
+  /// paths. Returns an object whose `reason()` says what was tried if nothing could be opened.
   static DynamicLibrary open(const char* override_variable,
                              const std::vector<std::string>& candidates);
 

@@ -6,9 +6,8 @@
 namespace ionian {
 
 void throw_errno(const std::string& what, int code) {
-  const std::string message =
-      "[" + what + "] failed: " + std::generic_category().message(code) + " (errno " +
-      std::to_string(code) + ")";
+  const std::string message = "[" + what + "] failed: " + std::generic_category().message(code) +
+                              " (errno " + std::to_string(code) + ")";
   switch (code) {
     case EMFILE:
     case ENFILE:

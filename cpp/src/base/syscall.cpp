@@ -12,7 +12,8 @@
 #include "ionian/error.hpp"
 
 #ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U  // Linux 6.3; older kernels answer EINVAL and we ask again without it
+#define MFD_NOEXEC_SEAL \
+  0x0008U  // Linux 6.3; older kernels answer EINVAL and we ask again without it
 #endif
 
 namespace ionian::sys {
@@ -68,7 +69,8 @@ UniqueFd sealed_memory(const char* name, std::size_t size) {
 void check_sealed(int fd, std::size_t size) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
-    throw ExecutionError("[shared memory] refused: the peer's memory is not sealed against shrinking");
+    throw ExecutionError(
+        "[shared memory] refused: the peer's memory is not sealed against shrinking");
   }
   struct stat info {};
   if (::fstat(fd, &info) != 0 || static_cast<std::size_t>(info.st_size) < size) {
@@ -105,15 +107,15 @@ std::pair<UniqueFd, UniqueFd> pipe() {
 
 void set_nonblocking(int fd, bool on) {
   const int flags = checked("fcntl", "read descriptor flags", [&] { return ::fcntl(fd, F_GETFL); });
-  checked("fcntl", "set descriptor flags", [&] {
-    return ::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
-  });
+  checked("fcntl", "set descriptor flags",
+          [&] { return ::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK); });
 }
 
 void write_all(int fd, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const auto written = checked("write", "write to a descriptor", [&] {
-      return static_cast<int>(::write(fd, bytes.data(), std::min<std::size_t>(bytes.size(), 1 << 30)));
+      return static_cast<int>(
+          ::write(fd, bytes.data(), std::min<std::size_t>(bytes.size(), 1 << 30)));
     });
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }

@@ -1,7 +1,8 @@
 // syscall.hpp: the system-call seam. Every call that can fail for want of a resource goes through
 // here, so that a test can make the Nth one fail and watch what the caller does.
 //
-// All functions retry EINTR, set close-on-exec, and throw by `throw_errno` unless they say otherwise.
+// All functions retry EINTR, set close-on-exec, and throw by `throw_errno` unless they say
+// otherwise.
 #pragma once
 
 #include <sys/types.h>
@@ -23,7 +24,8 @@ using FaultHook = std::function<int(const char* call)>;
 void set_fault_hook(FaultHook hook);
 
 UniqueFd open(const std::string& path, int flags, mode_t mode = 0);
-/// A memfd of `size` bytes, its pages allocated (never SIGBUS), sealed against shrinking and growing.
+/// A memfd of `size` bytes, its pages allocated (never SIGBUS), sealed against shrinking and
+/// growing.
 UniqueFd sealed_memory(const char* name, std::size_t size);
 /// Throws ExecutionError unless `fd` is a memfd of at least `size` bytes that can no longer shrink.
 void check_sealed(int fd, std::size_t size);

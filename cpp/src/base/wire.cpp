@@ -17,7 +17,8 @@ std::string_view Reader::take(std::uint64_t size) {
 std::uint64_t Reader::integer(int width) {
   const std::string_view bytes = take(static_cast<std::uint64_t>(width));
   std::uint64_t value = 0;
-  for (int i = width; i-- > 0;) value = (value << 8) | static_cast<std::uint8_t>(bytes[static_cast<std::size_t>(i)]);
+  for (int i = width; i-- > 0;)
+    value = (value << 8) | static_cast<std::uint8_t>(bytes[static_cast<std::size_t>(i)]);
   return value;
 }
 

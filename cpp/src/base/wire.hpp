@@ -36,8 +36,8 @@ class Writer {
   std::string bytes_;
 };
 
-/// Reads what Writer wrote. Every function throws ExecutionError when the bytes end too soon, and never
-/// allocates more than the bytes that are there.
+/// Reads what Writer wrote. Every function throws ExecutionError when the bytes end too soon, and
+/// never allocates more than the bytes that are there.
 class Reader {
  public:
   explicit Reader(std::string_view bytes) : rest_(bytes) {}

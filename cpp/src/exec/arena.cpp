@@ -78,7 +78,8 @@ Arena::Block Arena::allocate_slab(std::size_t size) {
 
 void Arena::sweep() {
   std::erase_if(in_use_, [this](const Small& block) {
-    if (header(base_.data() + block.offset).released.load(std::memory_order_acquire) == 0) return false;
+    if (header(base_.data() + block.offset).released.load(std::memory_order_acquire) == 0)
+      return false;
     free_[static_cast<std::size_t>(block.shift)].push_back(block.offset);
     return true;
   });

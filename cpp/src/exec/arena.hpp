@@ -1,10 +1,11 @@
 // arena.hpp: blocks of shared memory for payloads, owned by the sender, released by the receiver.
 //
-// An arena is a list of slabs. Slab 0 lies inside the channel and serves small blocks by power-of-two
-// size classes; a larger block gets a slab of its own, a sealed memfd that goes to the peer once by
-// descriptor and is then used again, its pages already faulted in. All bookkeeping is in the sender's
-// private memory except one word at the head of each block, which the receiver sets when its last
-// view of the block dies. So a receiver that scribbles can spoil contents, never the allocator.
+// An arena is a list of slabs. Slab 0 lies inside the channel and serves small blocks by
+// power-of-two size classes; a larger block gets a slab of its own, a sealed memfd that goes to the
+// peer once by descriptor and is then used again, its pages already faulted in. All bookkeeping is
+// in the sender's private memory except one word at the head of each block, which the receiver sets
+// when its last view of the block dies. So a receiver that scribbles can spoil contents, never the
+// allocator.
 #pragma once
 
 #include <array>
@@ -68,7 +69,8 @@ class Arena {
  private:
   static constexpr int kSmallestShift = 8;  // 256 B
   static constexpr int kLargestShift = 18;  // 256 KiB; larger blocks get a slab
-  static constexpr std::size_t kKeepBytes = std::size_t{1} << 30;  // idle slabs kept for the next call
+  static constexpr std::size_t kKeepBytes = std::size_t{1}
+                                            << 30;  // idle slabs kept for the next call
   struct Small {
     std::uint64_t offset;
     int shift;

@@ -112,13 +112,14 @@ Arena::Announce announce_on(const UniqueFd& socket) {
 
 /// Puts the payload into the descriptor or into one block of the arena:
 /// sizes of the buffers (8 bytes each), head, then each buffer on a 64-byte boundary.
-void place(Arena& arena, const Payload& payload, DescriptorFields& fields, std::byte* inline_bytes) {
+void place(Arena& arena, const Payload& payload, DescriptorFields& fields,
+           std::byte* inline_bytes) {
   fields.head_size = static_cast<std::uint32_t>(payload.head.size());
   fields.buffers = static_cast<std::uint32_t>(payload.buffers.size());
   if (payload.head.size() > UINT32_MAX) {
-    throw ResourceExhaustedError("[channel] pickle stream of " +
-                                 std::to_string(payload.head.size()) +
-                                 " bytes; the limit is 4 GiB: pass arrays, which travel out of band");
+    throw ResourceExhaustedError(
+        "[channel] pickle stream of " + std::to_string(payload.head.size()) +
+        " bytes; the limit is 4 GiB: pass arrays, which travel out of band");
   }
   if (payload.buffers.empty() && payload.head.size() <= channel::kInlineCapacity) {
     fields.slab = channel::kInline;
@@ -172,7 +173,8 @@ std::string unpack_inline(const DescriptorFields& fields, const std::byte* inlin
   return {reinterpret_cast<const char*>(inline_bytes), size};
 }
 
-Received unpack(const SlabTable& slabs, const DescriptorFields& fields, const std::byte* inline_bytes) {
+Received unpack(const SlabTable& slabs, const DescriptorFields& fields,
+                const std::byte* inline_bytes) {
   Received received;
   received.call = fields.call;
   received.code = fields.code;
@@ -242,13 +244,15 @@ std::optional<Received> CallerChannel::receive() {
 }
 
 void CallerChannel::receive_slabs() {
-  // A slab is announced before the first reply that uses it, so its message is in the socket already.
+  // A slab is announced before the first reply that uses it, so its message is in the socket
+  // already.
   bool closed = false;
   for (;;) {
     UniqueFd fd;
     const auto message = channel::receive_peer(socket_.get(), fd, closed);
     if (!message) return;
-    if (message->type == PeerMessage::kSlab) slabs_.add(message->slab, std::move(fd), message->value);
+    if (message->type == PeerMessage::kSlab)
+      slabs_.add(message->slab, std::move(fd), message->value);
     if (message->type == PeerMessage::kDropSlab) slabs_.drop(message->slab);
   }
 }
@@ -270,7 +274,8 @@ OwnedPayload CallerChannel::stored(std::uint32_t sequence) const {
   Received received;
   unpack_block(fields, arena_.bytes({fields.slab, fields.offset, fields.size}), received);
   payload.head.assign(received.block_head.begin(), received.block_head.end());
-  for (const auto& buffer : received.buffers) payload.buffers.emplace_back(buffer.begin(), buffer.end());
+  for (const auto& buffer : received.buffers)
+    payload.buffers.emplace_back(buffer.begin(), buffer.end());
   return payload;
 }
 
@@ -297,7 +302,8 @@ WorkerChannel::WorkerChannel(UniqueFd memory, UniqueFd doorbell, UniqueFd socket
     : memory_(map_memory(memory.get())),
       doorbell_(doorbell.get()),
       socket_(std::move(socket)),
-      arena_(memory_->bytes.subspan(channel::kArenaOffset + channel::kArenaBytes, channel::kArenaBytes),
+      arena_(memory_->bytes.subspan(channel::kArenaOffset + channel::kArenaBytes,
+                                    channel::kArenaBytes),
              announce_on(socket_)) {
   if (header().magic != channel::kMagic) {
     throw VersionError("[channel] caller and worker are of different versions of ionian");
@@ -316,8 +322,8 @@ std::optional<Received> WorkerChannel::next() {
   for (;;) {
     const auto empty = [&] { return ring.tail.load(std::memory_order_acquire) == head_; };
     if (empty()) {
-      // Spinning pays only while calls follow each other closely: after some spins in vain, only one
-      // wait in sixteen tries it again.
+      // Spinning pays only while calls follow each other closely: after some spins in vain, only
+      // one wait in sixteen tries it again.
       const std::uint32_t spin_ns = header().spin_ns.load(std::memory_order_relaxed);
       const bool spin = spin_ns != 0 && (spins_in_vain_ < 8 || spins_in_vain_ % 16 == 0);
       const std::uint64_t until = spin ? channel::now_ns() + spin_ns : 0;
@@ -373,8 +379,8 @@ void WorkerChannel::reply(ReplyStatus status, const Payload& payload) {
   answer.fields = fields;
   header().started_ns.store(0, std::memory_order_relaxed);
   current_call_.store(0);
-  // The reply first, the slot's release second: a death in between must not let the slot be used again
-  // while its call has no answer.
+  // The reply first, the slot's release second: a death in between must not let the slot be used
+  // again while its call has no answer.
   ring.tail.store(++reply_tail_, std::memory_order_release);
   header().requests.head.store(++head_, std::memory_order_release);
   doorbell_.ring();

@@ -4,11 +4,11 @@
 //     send()  ── request ring ──►  claim: queued → taken → started  ──►  next(), started()
 //     receive() ◄── reply ring ──  doorbell                        ◄──  reply()
 //
-// Each ring is single-producer single-consumer, of fixed descriptors on separate cache lines, head and
-// tail on lines of their own, the peer's index cached. A payload of up to kInlineBytes lies in its
-// descriptor; a larger one in a block of the sender's arena. The worker frees a request's slot after
-// it has replied, so when it dies the caller reads in each slot how far that call had come: nothing
-// else has to be reported. A request that is still `queued` can be revoked by the caller.
+// Each ring is single-producer single-consumer, of fixed descriptors on separate cache lines, head
+// and tail on lines of their own, the peer's index cached. A payload of up to kInlineBytes lies in
+// its descriptor; a larger one in a block of the sender's arena. The worker frees a request's slot
+// after it has replied, so when it dies the caller reads in each slot how far that call had come:
+// nothing else has to be reported. A request that is still `queued` can be revoked by the caller.
 //
 // Everything read from shared memory is copied once to private memory and checked before use.
 #pragma once
@@ -99,8 +99,9 @@ struct Ring {
 
 struct Header {
   std::uint32_t magic;
-  alignas(128) std::atomic<std::uint64_t> started_ns;  // the worker's: start of the current body, or 0
-  alignas(128) std::atomic<std::uint32_t> spin_ns;     // the caller's: how long the worker may spin
+  alignas(
+      128) std::atomic<std::uint64_t> started_ns;   // the worker's: start of the current body, or 0
+  alignas(128) std::atomic<std::uint32_t> spin_ns;  // the caller's: how long the worker may spin
   Ring requests;
   Ring replies;
 };
@@ -140,14 +141,15 @@ class CallerChannel {
   void handed_over() noexcept;
 
   [[nodiscard]] bool full() const noexcept;
-  /// Publishes a request and wakes the worker. Returns its sequence number in the ring. Precondition:
-  /// not full(). Throws ResourceExhaustedError if there is no memory for the payload.
+  /// Publishes a request and wakes the worker. Returns its sequence number in the ring.
+  /// Precondition: not full(). Throws ResourceExhaustedError if there is no memory for the payload.
   std::uint32_t send(std::uint64_t call, RequestKind kind, const Payload& payload);
   /// Returns the next reply, nullopt if there is none. Throws ExecutionError if the worker wrote
   /// something impossible.
   std::optional<Received> receive();
   [[nodiscard]] Claim claim(std::uint32_t sequence) const;
-  /// Returns a request as it lies in the ring, to be sent again elsewhere. Precondition: not answered.
+  /// Returns a request as it lies in the ring, to be sent again elsewhere. Precondition: not
+  /// answered.
   [[nodiscard]] OwnedPayload stored(std::uint32_t sequence) const;
   /// Takes back a request that the worker has not taken. Returns whether that was in time.
   bool revoke(std::uint32_t sequence);
@@ -184,8 +186,8 @@ class WorkerChannel {
   void reply(ReplyStatus status, const Payload& payload);
 
   [[nodiscard]] int socket() const noexcept { return socket_.get(); }
-  /// Reads one message from the socket: new slabs are kept here. Returns the call to cancel, 0 if it was
-  /// another message; `closed` is set when the caller is gone.
+  /// Reads one message from the socket: new slabs are kept here. Returns the call to cancel, 0 if
+  /// it was another message; `closed` is set when the caller is gone.
   std::uint64_t handle_peer_message(bool& closed);
   /// Returns the call that runs now, 0 if none. Thread-safe.
   [[nodiscard]] std::uint64_t current_call() const { return current_call_.load(); }

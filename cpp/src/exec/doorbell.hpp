@@ -1,7 +1,7 @@
 // doorbell.hpp: one word that all workers of a caller ring when they have published a reply.
 //
-// The caller may wait for many workers at once, so the futex is the caller's, not the ring's. A ring
-// costs one atomic add; the system call is made only when somebody sleeps.
+// The caller may wait for many workers at once, so the futex is the caller's, not the ring's. A
+// ring costs one atomic add; the system call is made only when somebody sleeps.
 #pragma once
 
 #include <chrono>
@@ -45,8 +45,8 @@ class Doorbell {
     return false;
   }
 
-  /// Sleeps until `count()` is no longer `seen`, at most `timeout`; a signal ends it too. Returns whether
-  /// it changed.
+  /// Sleeps until `count()` is no longer `seen`, at most `timeout`; a signal ends it too. Returns
+  /// whether it changed.
   bool wait(std::uint32_t seen, std::chrono::nanoseconds timeout) {
     page().sleepers.fetch_add(1, std::memory_order_seq_cst);
     if (count() == seen) futex_wait(page().rings, seen, timeout);

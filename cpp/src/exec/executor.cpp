@@ -31,7 +31,8 @@ unsigned usable_processors() {
 OwnedPayload copy(const Payload& payload) {
   OwnedPayload owned;
   owned.head.assign(payload.head.begin(), payload.head.end());
-  for (const auto& buffer : payload.buffers) owned.buffers.emplace_back(buffer.begin(), buffer.end());
+  for (const auto& buffer : payload.buffers)
+    owned.buffers.emplace_back(buffer.begin(), buffer.end());
   return owned;
 }
 
@@ -63,9 +64,11 @@ Executor::~Executor() {
 void Executor::check_usable() const {
   if (fork_guard::generation() != fork_generation_) {
     throw ExecutionError("[executor] this handle belongs to the process that made it (run " +
-                         run_id_.substr(0, 8) + "), not to a child forked from it; open app.run() here");
+                         run_id_.substr(0, 8) +
+                         "), not to a child forked from it; open app.run() here");
   }
-  if (state_ != State::kOpen) throw ExecutionError("[executor] the run has ended; open app.run() again");
+  if (state_ != State::kOpen)
+    throw ExecutionError("[executor] the run has ended; open app.run() again");
 }
 
 CallPtr Executor::submit(Pool* pool, const Payload& payload, std::shared_ptr<CallGroup> group,
@@ -150,7 +153,8 @@ void Executor::dispatch(Pool& pool) {
   }
 }
 
-/// Moves calls that are stuck behind a long one to idle workers. Returns whether some may yet be stuck.
+/// Moves calls that are stuck behind a long one to idle workers. Returns whether some may yet be
+/// stuck.
 bool Executor::rebalance() {
   bool again = false;
   for (auto& pool : pools_) again |= rebalance(pool);
@@ -159,9 +163,10 @@ bool Executor::rebalance() {
 
 bool Executor::rebalance(Pool& pool) {
   if (!pool.queue.empty() || pool.workers.size() < 2) return false;
-  const bool somebody_idle = std::any_of(pool.workers.begin(), pool.workers.end(), [](const auto* worker) {
-    return worker->phase == WorkerRecord::Phase::kReady && worker->in_flight.empty();
-  });
+  const bool somebody_idle =
+      std::any_of(pool.workers.begin(), pool.workers.end(), [](const auto* worker) {
+        return worker->phase == WorkerRecord::Phase::kReady && worker->in_flight.empty();
+      });
   if (!somebody_idle) return false;
   bool again = false;
   for (WorkerRecord* worker : pool.workers) {
@@ -212,7 +217,8 @@ bool Executor::pump_worker(WorkerRecord& worker) {
     dispatch(*worker.pool);
     if (worker.in_flight.empty()) {
       worker.idle_since = sys::Clock::now();
-      if (!wanted_.empty() || worker.idle_since + worker.pool->options.scaledown_window < control_until_) {
+      if (!wanted_.empty() ||
+          worker.idle_since + worker.pool->options.scaledown_window < control_until_) {
         wake_control();
       }
       rebalance(*worker.pool);

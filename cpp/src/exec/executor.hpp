@@ -1,10 +1,10 @@
 // executor.hpp: calls in, workers out: the caller's side of one run.
 //
 // A thread that waits for a call does the executor's work itself: it takes replies from the rings,
-// hands the next calls to the workers, and only then sleeps, on the one doorbell that all workers ring.
-// One waiting thread leads and sleeps there; the others sleep until their call is done or the leader
-// leaves. Two threads of our own fill the gaps: `control` speaks with the guardian and keeps time,
-// `pump` leads while calls are under way that nobody waits for.
+// hands the next calls to the workers, and only then sleeps, on the one doorbell that all workers
+// ring. One waiting thread leads and sleeps there; the others sleep until their call is done or the
+// leader leaves. Two threads of our own fill the gaps: `control` speaks with the guardian and keeps
+// time, `pump` leads while calls are under way that nobody waits for.
 #pragma once
 
 #include <sys/types.h>
@@ -77,8 +77,8 @@ struct WorkerRecord {
   Phase phase = Phase::kStarting;
   bool leased = false;  // holds GPUs, or needs none
   std::unique_ptr<CallerChannel> channel;
-  std::deque<CallPtr> in_flight;  // in ring order; after each change: Executor::note_load
-  bool busy = false;              // counted in busy_workers_
+  std::deque<CallPtr> in_flight;      // in ring order; after each change: Executor::note_load
+  bool busy = false;                  // counted in busy_workers_
   std::chrono::nanoseconds spin{-1};  // as the channel was told
   std::vector<std::string> uuids;
   std::vector<std::string> types;
@@ -120,27 +120,30 @@ class Executor {
   /// Throws UnsatisfiableError, LeaseDeadlockError. The pool lives as long as the executor.
   Pool* create_pool(PoolOptions options);
 
-  /// Hands in a call. With `borrow`, the payload's memory must stay valid until the call is done and
-  /// its caller waits for it; otherwise it is copied before this returns. Thread-safe.
+  /// Hands in a call. With `borrow`, the payload's memory must stay valid until the call is done
+  /// and its caller waits for it; otherwise it is copied before this returns. Thread-safe.
   CallPtr submit(Pool* pool, const Payload& payload, std::shared_ptr<CallGroup> group = nullptr,
                  std::uint64_t tag = 0, bool borrow = false);
-  /// Waits until `target` is ready or `deadline` has come. Returns whether it is ready. Thread-safe.
+  /// Waits until `target` is ready or `deadline` has come. Returns whether it is ready.
+  /// Thread-safe.
   bool wait(const Waitable& target, sys::TimePoint deadline);
   /// Returns a call of the group that is done, nullptr if none is. Takes up to `limit` into `more`.
   std::vector<CallPtr> take(CallGroup& group, std::size_t limit);
-  /// Ends a call: it fails with RemoteError at once; its body is interrupted, or with `terminate` its
-  /// worker killed.
+  /// Ends a call: it fails with RemoteError at once; its body is interrupted, or with `terminate`
+  /// its worker killed.
   void cancel(const CallPtr& call, bool terminate);
 
   [[nodiscard]] std::size_t workers(const Pool* pool);
   [[nodiscard]] std::size_t queued(const Pool* pool);
-  /// Waits for an event; nullopt once the executor is closed and all have been taken, or at `deadline`
+  /// Waits for an event; nullopt once the executor is closed and all have been taken, or at
+  /// `deadline`
   /// (`closed` tells which).
   std::optional<ExecutorEvent> next_event(sys::TimePoint deadline, bool& closed);
 
   /// Kills every worker now; calls in flight fail.
   void stop();
-  /// Ends the run: idle workers at once, busy ones by SIGTERM and after `grace` by SIGKILL. Idempotent.
+  /// Ends the run: idle workers at once, busy ones by SIGTERM and after `grace` by SIGKILL.
+  /// Idempotent.
   void close(std::chrono::milliseconds grace);
 
  private:
@@ -196,10 +199,10 @@ class Executor {
   State state_ = State::kOpen;
   FrameSocket guardian_;
   pid_t guardian_pid_ = 0;
-  int guardians_ = 0;                 // started so far
-  UniqueFd closed_;                   // readable once the guardian is gone
-  std::vector<LeaseDemand> wanted_;   // what others wait for
-  LineBuffer launcher_lines_[2];      // NOLINT: stdout and stderr
+  int guardians_ = 0;                // started so far
+  UniqueFd closed_;                  // readable once the guardian is gone
+  std::vector<LeaseDemand> wanted_;  // what others wait for
+  LineBuffer launcher_lines_[2];     // NOLINT: stdout and stderr
   UniqueFd wake_control_;
   sys::TimePoint control_until_{};  // when the control thread looks again by itself
   Doorbell doorbell_;

@@ -55,7 +55,8 @@ std::size_t served(const LeaseDemand& demand, const WorkerRecord& worker) {
 /// A nested run must see the GPUs that the outer program saw, not only those of the call it is in.
 std::optional<std::string> outer_visible_devices() {
   const char* outer = std::getenv("IONIAN_VISIBLE_DEVICES");
-  if (outer != nullptr) return std::string(outer) == "all" ? std::nullopt : std::optional(std::string(outer));
+  if (outer != nullptr)
+    return std::string(outer) == "all" ? std::nullopt : std::optional(std::string(outer));
   const char* mine = std::getenv("CUDA_VISIBLE_DEVICES");
   return mine == nullptr ? std::nullopt : std::optional(std::string(mine));
 }
@@ -86,7 +87,8 @@ void Executor::start_guardian() {
   if (visible) {
     process::set_variable(program.env, "CUDA_VISIBLE_DEVICES", *visible);
   } else {
-    std::erase_if(program.env, [](const auto& entry) { return entry.starts_with("CUDA_VISIBLE_DEVICES="); });
+    std::erase_if(program.env,
+                  [](const auto& entry) { return entry.starts_with("CUDA_VISIBLE_DEVICES="); });
   }
   // A new name for each guardian: the old one's launcher may still be sweeping up its own.
   const std::string run = run_id_ + (guardians_ == 0 ? "" : "-" + std::to_string(guardians_));
@@ -109,8 +111,8 @@ void Executor::start_guardian() {
   hello.held_by_ancestors = options_.held_by_ancestors;
   message::send(guardian_, hello);
   for (const auto& [id, launcher] : launchers_) {
-    message::send(guardian_,
-                  message::StartLauncher{id, launcher.argv, launcher.env, launcher.cwd, launcher.setup});
+    message::send(guardian_, message::StartLauncher{id, launcher.argv, launcher.env, launcher.cwd,
+                                                    launcher.setup});
   }
 }
 
@@ -146,7 +148,8 @@ void Executor::control_loop() {
     std::array<pollfd, 2> polled{
         {{wake_control_.get(), POLLIN, 0},
          {guardian_fd, static_cast<short>(POLLIN | (write_too ? POLLOUT : 0)), 0}}};
-    ::poll(polled.data(), polled.size(), static_cast<int>(std::chrono::ceil<milliseconds>(wait).count()));
+    ::poll(polled.data(), polled.size(),
+           static_cast<int>(std::chrono::ceil<milliseconds>(wait).count()));
     if (polled[0].revents != 0) {
       std::uint64_t count = 0;
       [[maybe_unused]] const ssize_t size = ::read(wake_control_.get(), &count, sizeof(count));
@@ -185,7 +188,8 @@ void Executor::handle(const Frame& frame) {
       const auto ready = parse<message::LauncherReady>(frame);
       if (!ready.forkable) {
         emit({ExecutorEvent::Kind::kWarning, 0, "",
-              "workers start as fresh processes, which takes seconds instead of milliseconds: " + ready.reason});
+              "workers start as fresh processes, which takes seconds instead of milliseconds: " +
+                  ready.reason});
       }
       return;
     }
@@ -244,7 +248,8 @@ void Executor::handle(const Frame& frame) {
 
 void Executor::on_output(const message::Output& output) {
   WorkerRecord* worker = find(output.worker);
-  const auto kind = output.stream == 1 ? ExecutorEvent::Kind::kStdout : ExecutorEvent::Kind::kStderr;
+  const auto kind =
+      output.stream == 1 ? ExecutorEvent::Kind::kStdout : ExecutorEvent::Kind::kStderr;
   LineBuffer& lines = worker == nullptr ? launcher_lines_[output.stream == 1 ? 0 : 1]
                                         : worker->lines[output.stream == 1 ? 0 : 1];
   const std::string name = worker == nullptr ? "" : worker->pool->options.name;
@@ -267,7 +272,8 @@ void Executor::on_wanted(message::Wanted wanted) {
     uuid += size;
     // The guardian may have spoken before it heard of those that go already.
     for (const auto& [id, worker] : workers_) {
-      if (worker->phase == WorkerRecord::Phase::kStopping) demand.count -= std::min(demand.count, served(demand, *worker));
+      if (worker->phase == WorkerRecord::Phase::kStopping)
+        demand.count -= std::min(demand.count, served(demand, *worker));
     }
     wanted_.push_back(std::move(demand));
   }
@@ -301,9 +307,9 @@ void Executor::on_launcher_failed(const message::LauncherFailed& failed) {
   broken_launchers_[failed.launcher] = why(options_.app);
   for (auto& pool : pools_) {
     if (pool.options.launcher != failed.launcher) continue;
-    const bool running = std::any_of(pool.workers.begin(), pool.workers.end(), [](const auto* worker) {
-      return worker->phase == WorkerRecord::Phase::kReady;
-    });
+    const bool running = std::any_of(
+        pool.workers.begin(), pool.workers.end(),
+        [](const auto* worker) { return worker->phase == WorkerRecord::Phase::kReady; });
     pool.broken = why(pool.options.name);
     if (!running) fail_queue(pool, pool.broken);
   }
@@ -349,9 +355,9 @@ sys::TimePoint Executor::run_timers() {
   for (auto& pool : pools_) {
     if (pool.tell_waiting_at && *pool.tell_waiting_at <= now) {
       pool.tell_waiting_at = now + kTellWaitingAgain;
-      const bool running = std::any_of(pool.workers.begin(), pool.workers.end(), [](const auto* worker) {
-        return worker->phase == WorkerRecord::Phase::kReady;
-      });
+      const bool running = std::any_of(
+          pool.workers.begin(), pool.workers.end(),
+          [](const auto* worker) { return worker->phase == WorkerRecord::Phase::kReady; });
       if (!running && !pool.waiting.empty() && !pool.queue.empty()) {
         emit({ExecutorEvent::Kind::kNotice, 0, pool.options.name, pool.waiting});
       }
@@ -379,10 +385,11 @@ sys::TimePoint Executor::run_timers() {
         const CallPtr call = worker->in_flight.front();
         worker->timed_out_call = call->id;
         const double seconds = std::chrono::duration<double>(pool.options.timeout).count();
-        fail(call, std::make_exception_ptr(FunctionTimeoutError(
-                       "[" + pool.options.name + "] the call ran longer than its timeout of " +
-                       std::to_string(seconds).substr(0, std::to_string(seconds).find('.') + 2) +
-                       " s; its worker is ended. Raise timeout= of the function if it needs longer")));
+        fail(call,
+             std::make_exception_ptr(FunctionTimeoutError(
+                 "[" + pool.options.name + "] the call ran longer than its timeout of " +
+                 std::to_string(seconds).substr(0, std::to_string(seconds).find('.') + 2) +
+                 " s; its worker is ended. Raise timeout= of the function if it needs longer")));
         stop_worker(*worker, milliseconds(5000), true);
         doorbell_.ring();
       }
@@ -411,8 +418,9 @@ std::optional<ExecutorEvent> Executor::next_event(sys::TimePoint deadline, bool&
   closed = events_.empty() && events_closed_;
   if (events_.empty()) return std::nullopt;
   if (events_dropped_ != 0) {
-    const std::string text = std::to_string(std::exchange(events_dropped_, 0)) +
-                             " lines of output were dropped: they came faster than they could be shown";
+    const std::string text =
+        std::to_string(std::exchange(events_dropped_, 0)) +
+        " lines of output were dropped: they came faster than they could be shown";
     return ExecutorEvent{ExecutorEvent::Kind::kWarning, 0, "", text};
   }
   ExecutorEvent event = std::move(events_.front());
@@ -438,7 +446,8 @@ void Executor::close(milliseconds grace) {
         stop_worker(*worker, grace, true);
       }
     }
-    const auto ended = std::make_exception_ptr(ExecutionError("[executor] the run ended before the call did"));
+    const auto ended =
+        std::make_exception_ptr(ExecutionError("[executor] the run ended before the call did"));
     for (auto& pool : pools_) fail_queue(pool, ended);
     for (const auto& [id, worker] : workers_) {
       for (const auto& call : worker->in_flight) fail(call, ended);
@@ -448,7 +457,8 @@ void Executor::close(milliseconds grace) {
     }
     doorbell_.ring();
   }
-  // The guardian ends when everything else has; the control thread goes on forwarding output till then.
+  // The guardian ends when everything else has; the control thread goes on forwarding output till
+  // then.
   const auto limit = sys::Clock::now() + grace + std::chrono::seconds(15);
   for (;;) {
     {

@@ -31,14 +31,18 @@ std::string describe(const WorkerDeath& death) {
   text += death.cause;
   if (!death.gpus.empty()) {
     text += "\nits GPUs: ";
-    for (std::size_t i = 0; i < death.gpus.size(); ++i) text += (i == 0 ? "" : ", ") + death.gpus[i];
+    for (std::size_t i = 0; i < death.gpus.size(); ++i)
+      text += (i == 0 ? "" : ", ") + death.gpus[i];
   }
   if (death.signal == SIGKILL && death.cause.find("memory") == std::string::npos) {
-    text += "\nionian did not send this signal, and the kernel's out-of-memory counter did not move: look "
-            "for who did (dmesg, audit log)";
+    text +=
+        "\nionian did not send this signal, and the kernel's out-of-memory counter did not move: "
+        "look "
+        "for who did (dmesg, audit log)";
   } else if (death.signal == SIGSEGV || death.signal == SIGBUS || death.signal == SIGABRT) {
-    text += "\nnative code crashed; run the function with f.local(...) under a debugger, or set "
-            "PYTHONFAULTHANDLER=1";
+    text +=
+        "\nnative code crashed; run the function with f.local(...) under a debugger, or set "
+        "PYTHONFAULTHANDLER=1";
   }
   if (!death.log_tail.empty()) text += "\nlast output:\n" + death.log_tail;
   return text;
@@ -67,10 +71,11 @@ Pool* Executor::create_pool(PoolOptions options) {
     book_->check(*options.gpu, options_.held_by_ancestors);
   }
   Pool pool(std::move(options));
-  pool.limits = {pool.options.min_containers, pool.options.max_containers, pool.options.buffer_containers,
-                 capacity(pool)};
+  pool.limits = {pool.options.min_containers, pool.options.max_containers,
+                 pool.options.buffer_containers, capacity(pool)};
   if (pool.options.gpu) {
-    for (const auto& item : pool.options.gpu->alternatives()) pool.request.push_back(item.to_string());
+    for (const auto& item : pool.options.gpu->alternatives())
+      pool.request.push_back(item.to_string());
   }
   const Lock lock(mutex_);
   check_usable();
@@ -122,7 +127,8 @@ void Executor::start_worker(Pool& pool, std::uint32_t inherit) {
   try {
     if (!guardian_) start_guardian();
     worker.channel = std::make_unique<CallerChannel>();
-    worker.channel->send(0, RequestKind::kSetup, {std::as_bytes(std::span(pool.options.setup)), {}});
+    worker.channel->send(0, RequestKind::kSetup,
+                         {std::as_bytes(std::span(pool.options.setup)), {}});
     message::send(guardian_,
                   message::StartWorker{worker.id, pool.options.launcher, inherit, pool.request,
                                        pool.options.name},
@@ -140,8 +146,8 @@ void Executor::start_worker(Pool& pool, std::uint32_t inherit) {
 void Executor::stop_worker(WorkerRecord& worker, milliseconds grace, bool terminate) {
   if (worker.phase == WorkerRecord::Phase::kStopping) return;
   worker.phase = WorkerRecord::Phase::kStopping;
-  message::send(guardian_,
-                message::StopWorker{worker.id, static_cast<std::uint32_t>(grace.count()), terminate});
+  message::send(guardian_, message::StopWorker{worker.id, static_cast<std::uint32_t>(grace.count()),
+                                               terminate});
 }
 
 void Executor::retire(WorkerRecord& worker) {
@@ -203,7 +209,8 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool o
     note_load(worker);
     if (call->state == Call::State::kDone) continue;
     const Claim claim = worker.channel->claim(call->sequence);
-    const bool retry = claim == Claim::kQueued || (claim == Claim::kTaken && ++call->lost_starts < kMaxLostStarts);
+    const bool retry =
+        claim == Claim::kQueued || (claim == Claim::kTaken && ++call->lost_starts < kMaxLostStarts);
     if (retry && state_ == State::kOpen) {
       if (!call->owns_payload && !call->attended) {
         call->owned = worker.channel->stored(call->sequence);
@@ -217,8 +224,9 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool o
     WorkerDeath mine = death;
     mine.started = claim == Claim::kStarted;
     const std::string text = describe(mine);
-    fail(call, out_of_memory ? std::make_exception_ptr(WorkerOutOfMemoryError(text, std::move(mine)))
-                             : std::make_exception_ptr(WorkerDiedError(text, std::move(mine))));
+    fail(call, out_of_memory
+                   ? std::make_exception_ptr(WorkerOutOfMemoryError(text, std::move(mine)))
+                   : std::make_exception_ptr(WorkerDiedError(text, std::move(mine))));
   }
 }
 

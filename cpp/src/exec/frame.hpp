@@ -34,7 +34,8 @@ class FrameDecoder {
   void push(std::string_view bytes) { bytes_.append(bytes); }
   void push(UniqueFd fd) { fds_.push_back(std::move(fd)); }
   /// Returns the next whole frame, nullopt if more bytes are needed. Throws ExecutionError on bytes
-  /// that cannot be a frame, or whose descriptors are missing; the stream is then of no further use.
+  /// that cannot be a frame, or whose descriptors are missing; the stream is then of no further
+  /// use.
   std::optional<Frame> next();
 
  private:

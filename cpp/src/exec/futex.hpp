@@ -20,8 +20,8 @@ namespace ionian {
 using FutexWord = std::atomic<std::uint32_t>;
 static_assert(sizeof(FutexWord) == 4 && FutexWord::is_always_lock_free);
 
-/// Sleeps while `word` is `expected`, at most `timeout`. Returns on a wake, a change, a signal or the
-/// timeout; the caller looks again.
+/// Sleeps while `word` is `expected`, at most `timeout`. Returns on a wake, a change, a signal or
+/// the timeout; the caller looks again.
 inline void futex_wait(FutexWord& word, std::uint32_t expected, std::chrono::nanoseconds timeout) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
   const timespec relative{static_cast<time_t>(seconds.count()),

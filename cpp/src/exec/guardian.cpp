@@ -19,7 +19,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// Output waits in its pipe while this much is unsent, and the writer waits with it: memory stays flat.
+/// Output waits in its pipe while this much is unsent, and the writer waits with it: memory stays
+/// flat.
 constexpr std::size_t kMaxUnsent = std::size_t{1} << 20;
 
 }  // namespace
@@ -55,7 +56,8 @@ int Guardian::poll_timeout() const {
   auto next = sys::TimePoint::max();
   const auto now = sys::Clock::now();
   for (const auto& [id, worker] : workers_) {
-    if (worker.phase == WorkerState::Phase::kQueued || worker.phase == WorkerState::Phase::kDraining ||
+    if (worker.phase == WorkerState::Phase::kQueued ||
+        worker.phase == WorkerState::Phase::kDraining ||
         (worker.release && worker.lease && worker.phase == WorkerState::Phase::kEnded)) {
       next = std::min(next, worker.retry_at);
     }
@@ -94,8 +96,7 @@ void Guardian::poll_once() {
   if (book_) watch(book_->changes(), POLLIN, [this](short) { lease_changed(); });
   for (auto& [id, launcher] : launchers_) {
     const std::uint32_t key = id;
-    const short events =
-        static_cast<short>(POLLIN | (launcher.socket.unsent() != 0 ? POLLOUT : 0));
+    const short events = static_cast<short>(POLLIN | (launcher.socket.unsent() != 0 ? POLLOUT : 0));
     watch(launcher.socket.fd(), events, [this, key](short) { serve_launcher(key); });
   }
   if (caller_.unsent() < kMaxUnsent) {
@@ -156,8 +157,8 @@ void Guardian::handle(const Frame& frame) {
 
 void Guardian::hello(const message::Hello& hello) {
   if (hello.version != message::kProtocolVersion) {
-    throw VersionError("[guardian] protocol " + std::to_string(hello.version) + "; this guardian speaks " +
-                       std::to_string(message::kProtocolVersion));
+    throw VersionError("[guardian] protocol " + std::to_string(hello.version) +
+                       "; this guardian speaks " + std::to_string(message::kProtocolVersion));
   }
   hello_ = hello;
   caller_pidfd_ = process::open_pidfd(static_cast<pid_t>(hello.caller_pid));

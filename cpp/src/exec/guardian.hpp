@@ -1,10 +1,10 @@
 // guardian.hpp: the small process that outlives the caller just long enough to clean up after it.
 //
-// It holds the locks of the leased GPUs, starts launchers, has workers forked or started, drains their
-// output so that no line dies with its writer, and sees every exit: it is the subreaper of all of them.
-// When the caller's socket ends, in whatever way, it kills everything, waits until the driver shows
-// the GPUs empty, and lets the locks go. One thread, one poll loop, no decision of its own: which GPUs
-// is the lease book's business, how many workers the caller's.
+// It holds the locks of the leased GPUs, starts launchers, has workers forked or started, drains
+// their output so that no line dies with its writer, and sees every exit: it is the subreaper of
+// all of them. When the caller's socket ends, in whatever way, it kills everything, waits until the
+// driver shows the GPUs empty, and lets the locks go. One thread, one poll loop, no decision of its
+// own: which GPUs is the lease book's business, how many workers the caller's.
 #pragma once
 
 #include <sys/types.h>
@@ -93,7 +93,8 @@ class Guardian {
   void launcher_gone(std::uint32_t id);
   void start_worker(message::StartWorker order, std::vector<UniqueFd> fds);
   void launch(WorkerState& worker);
-  void start_afresh(WorkerState& worker, LauncherState& launcher, std::vector<std::string> additions);
+  void start_afresh(WorkerState& worker, LauncherState& launcher,
+                    std::vector<std::string> additions);
   [[nodiscard]] std::vector<std::string> worker_env(const WorkerState& worker) const;
   void forked(std::uint32_t id, pid_t pid);
   void stop_worker(const message::StopWorker& stop);

@@ -76,7 +76,8 @@ void Guardian::serve_launcher(std::uint32_t id) {
         launcher.forkable = ready.forkable;
         message::send(caller_, message::LauncherReady{id, ready.forkable, ready.reason});
         for (auto& [key, worker] : workers_) {
-          if (worker.phase == WorkerState::Phase::kLaunching && worker.order.launcher == id) launch(worker);
+          if (worker.phase == WorkerState::Phase::kLaunching && worker.order.launcher == id)
+            launch(worker);
         }
         break;
       }
@@ -109,10 +110,12 @@ void Guardian::launcher_gone(std::uint32_t id) {
     launcher.failed = true;
     while (forward_output(0, 1, launcher.out) || forward_output(0, 2, launcher.err)) {
     }
-    message::send(caller_, message::LauncherFailed{
-                               id, "the launcher, which imports your code, ended before it was told to"});
+    message::send(caller_,
+                  message::LauncherFailed{
+                      id, "the launcher, which imports your code, ended before it was told to"});
   }
-  // Its workers are ours now, and go on. Those that it reaped without a word are found missing here.
+  // Its workers are ours now, and go on. Those that it reaped without a word are found missing
+  // here.
   for (auto& [key, worker] : workers_) {
     if (worker.order.launcher != id) continue;
     const bool lost = worker.phase == WorkerState::Phase::kLaunching ||
@@ -232,7 +235,8 @@ void Guardian::start_afresh(WorkerState& worker, LauncherState& launcher,
   worker.out = std::move(pipes.out);
   worker.err = std::move(pipes.err);
   forked(worker.order.worker, pid);
-  // The setup is small; the socket keeps it until the program reads it, also after we close our end.
+  // The setup is small; the socket keeps it until the program reads it, also after we close our
+  // end.
   const std::string& setup = launcher.order.setup;
   sys::set_nonblocking(setup_write.get(), true);
   sys::write_all(setup_write.get(), std::as_bytes(std::span(setup)));
@@ -247,7 +251,8 @@ void Guardian::forked(std::uint32_t id, pid_t pid) {
   worker.phase = WorkerState::Phase::kRunning;
   worker.fds.clear();
   message::send(caller_, message::Forked{id, pid});
-  if (worker.release && !worker.kill_at) kill_worker(worker, SIGKILL);  // stopped while it was forked
+  if (worker.release && !worker.kill_at)
+    kill_worker(worker, SIGKILL);  // stopped while it was forked
 }
 
 void Guardian::kill_worker(WorkerState& worker, int signal) {
@@ -261,7 +266,8 @@ void Guardian::stop_worker(const message::StopWorker& stop) {
   if (found == workers_.end()) return;
   WorkerState& worker = found->second;
   worker.release = true;
-  if (worker.phase == WorkerState::Phase::kLaunching) return;  // `forked` or its launcher's end comes
+  if (worker.phase == WorkerState::Phase::kLaunching)
+    return;  // `forked` or its launcher's end comes
   if (worker.phase != WorkerState::Phase::kRunning) return release_worker(stop.worker);
   if (stop.terminate) kill_worker(worker, stop.grace_ms == 0 ? SIGKILL : SIGTERM);
   if (stop.grace_ms != 0) worker.kill_at = sys::Clock::now() + milliseconds(stop.grace_ms);
@@ -306,8 +312,9 @@ bool Guardian::forward_output(std::uint32_t worker, std::uint32_t stream, Unique
     size = ::read(fd.get(), buffer.data(), buffer.size());
   } while (size < 0 && errno == EINTR);
   if (size > 0) {
-    message::send(caller_, message::Output{worker, stream,
-                                           std::string(buffer.data(), static_cast<std::size_t>(size))});
+    message::send(caller_,
+                  message::Output{worker, stream,
+                                  std::string(buffer.data(), static_cast<std::size_t>(size))});
     return true;
   }
   if (size == 0 || errno != EAGAIN) fd.reset();
@@ -315,8 +322,8 @@ bool Guardian::forward_output(std::uint32_t worker, std::uint32_t stream, Unique
 }
 
 void Guardian::drain_output(std::uint32_t id, WorkerState& worker) {
-  // What was written before the end is in the pipe. A child that lives on may hold the pipe open: we do
-  // not wait for it.
+  // What was written before the end is in the pipe. A child that lives on may hold the pipe open:
+  // we do not wait for it.
   while (forward_output(id, 1, worker.out)) {
   }
   while (forward_output(id, 2, worker.err)) {

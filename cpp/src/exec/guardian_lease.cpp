@@ -35,7 +35,8 @@ void Guardian::request_lease(WorkerState& worker) {
   try {
     LeaseOwner owner = this_process_as_owner(hello_.app, worker.order.function, hello_.run);
     owner.pid = hello_.caller_pid;
-    worker.waiter = book().request(GpuRequest::parse(worker.order.request), owner, hello_.held_by_ancestors);
+    worker.waiter =
+        book().request(GpuRequest::parse(worker.order.request), owner, hello_.held_by_ancestors);
     try_lease(worker);
   } catch (const Error& error) {
     message::send(caller_, message::LeaseFailed{worker.order.worker, error.kind(), error.what()});
@@ -77,7 +78,8 @@ void Guardian::tell_wanted() {
   std::vector<std::string> leaving;
   for (const auto& [id, worker] : workers_) {
     const bool going = worker.phase == WorkerState::Phase::kEnded || worker.release;
-    for (const auto& device : worker.lease.devices()) (going ? leaving : held).push_back(device.uuid);
+    for (const auto& device : worker.lease.devices())
+      (going ? leaving : held).push_back(device.uuid);
   }
   const auto wanted = held.empty() ? std::vector<LeaseDemand>{} : book_->wanted(held, leaving);
   if (wanted.empty() && !told_wanted_) return;
@@ -108,8 +110,8 @@ bool Guardian::drained(WorkerState& worker) {
 void Guardian::give_back(WorkerState& worker) {
   worker.waiter.reset();
   if (!worker.lease) return;
-  // Every acquirer looks again after taking the lock, so a GPU that does not drain is not handed out
-  // even though its lock is free.
+  // Every acquirer looks again after taking the lock, so a GPU that does not drain is not handed
+  // out even though its lock is free.
   if (!drained(worker)) return;
   worker.lease.release();
   // Our own waiters need no news from the kernel.

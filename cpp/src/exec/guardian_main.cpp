@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
   if (::getsockopt(3, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM) {
     std::fputs(
         "ionian-guardian: descriptor 3 is not a socket.\n"
-        "This program is started by ionian itself: it holds the GPU leases of one run and cleans up\n"
+        "This program is started by ionian itself: it holds the GPU leases of one run and cleans "
+        "up\n"
         "after it. There is nothing to start by hand; `ionian run script.py` does it.\n",
         stderr);
     return 2;

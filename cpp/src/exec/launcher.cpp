@@ -59,7 +59,8 @@ std::optional<std::string> Launcher::setup() {
 }
 
 void Launcher::ready(bool forkable, const std::string& reason) {
-  // From here on the end of the socket tells that the guardian is gone, and there is work to do then.
+  // From here on the end of the socket tells that the guardian is gone, and there is work to do
+  // then.
   ::prctl(PR_SET_PDEATHSIG, 0);
   sigset_t set;
   ::sigemptyset(&set);

@@ -1,8 +1,9 @@
-// launcher.hpp: the process that has imported the user's code once and forks a worker for each order.
+// launcher.hpp: the process that has imported the user's code once and forks a worker for each
+// order.
 //
-// It must stay single-threaded: fork copies only the calling thread. It is the workers' parent, so it
-// tells the guardian how each ended. When the guardian is gone it kills its workers, sweeps up what
-// they started, and ends.
+// It must stay single-threaded: fork copies only the calling thread. It is the workers' parent, so
+// it tells the guardian how each ended. When the guardian is gone it kills its workers, sweeps up
+// what they started, and ends.
 #pragma once
 
 #include <sys/types.h>

@@ -13,8 +13,8 @@ class LineBuffer {
   static constexpr std::size_t kLongestLine = std::size_t{64} << 10;
   static constexpr std::size_t kTailBytes = std::size_t{64} << 10;
 
-  /// Returns the lines that are whole now, without their ends. A line over kLongestLine comes in pieces,
-  /// never cut inside a UTF-8 character.
+  /// Returns the lines that are whole now, without their ends. A line over kLongestLine comes in
+  /// pieces, never cut inside a UTF-8 character.
   std::vector<std::string> push(std::string_view bytes) {
     std::vector<std::string> lines;
     pending_.append(bytes);
@@ -25,7 +25,8 @@ class LineBuffer {
     pending_.erase(0, at);
     while (pending_.size() > kLongestLine) {
       std::size_t cut = kLongestLine;
-      while (cut > kLongestLine - 4 && (static_cast<unsigned char>(pending_[cut]) & 0xc0) == 0x80) --cut;
+      while (cut > kLongestLine - 4 && (static_cast<unsigned char>(pending_[cut]) & 0xc0) == 0x80)
+        --cut;
       lines.push_back(pending_.substr(0, cut));
       pending_.erase(0, cut);
     }

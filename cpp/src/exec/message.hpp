@@ -1,6 +1,7 @@
 // message.hpp: what caller, guardian and launcher say to each other, as plain structs.
 //
-// Each struct names its type once and lists its fields once, in `visit`; encoding and decoding follow.
+// Each struct names its type once and lists its fields once, in `visit`; encoding and decoding
+// follow.
 #pragma once
 
 #include <cstdint>
@@ -87,7 +88,8 @@ struct StartWorker {
   }
 };
 
-/// `terminate`: SIGTERM at once; else the worker has been asked through its ring. SIGKILL after grace.
+/// `terminate`: SIGTERM at once; else the worker has been asked through its ring. SIGKILL after
+/// grace.
 struct StopWorker {
   static constexpr Type kType = Type::kStopWorker;
   std::uint32_t worker = 0;
@@ -209,8 +211,8 @@ struct Output {
   }
 };
 
-/// Requests wait that could be granted with GPUs of ours: the i-th lacks any `counts[i]` of the next
-/// `sizes[i]` of `uuids`. Replaces what was said before; give those that are idle.
+/// Requests wait that could be granted with GPUs of ours: the i-th lacks any `counts[i]` of the
+/// next `sizes[i]` of `uuids`. Replaces what was said before; give those that are idle.
 struct Wanted {
   static constexpr Type kType = Type::kWanted;
   std::vector<std::uint32_t> counts;

@@ -145,7 +145,8 @@ pid_t start(const Program& program) {
   return pid;
 }
 
-void set_variable(std::vector<std::string>& env, const std::string& name, const std::string& value) {
+void set_variable(std::vector<std::string>& env, const std::string& name,
+                  const std::string& value) {
   std::erase_if(env, [&](const std::string& entry) { return entry.starts_with(name + "="); });
   env.push_back(name + "=" + value);
 }
@@ -159,7 +160,8 @@ std::optional<std::string> variable(const std::vector<std::string>& env, const s
 
 std::vector<std::string> environment() {
   std::vector<std::string> env;
-  for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry) env.emplace_back(*entry);
+  for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry)
+    env.emplace_back(*entry);
   return env;
 }
 
@@ -192,8 +194,7 @@ std::size_t sweep(const std::string& name, const std::string& value, int rounds)
 
 std::vector<pid_t> children() {
   std::vector<pid_t> result;
-  const std::string path =
-      "/proc/self/task/" + std::to_string(::syscall(SYS_gettid)) + "/children";
+  const std::string path = "/proc/self/task/" + std::to_string(::syscall(SYS_gettid)) + "/children";
   std::ifstream file(path);
   pid_t pid = 0;
   while (file >> pid) result.push_back(pid);
@@ -207,8 +208,9 @@ std::optional<std::uint64_t> oom_kills() {
     const bool v2 = line.starts_with("0::");
     const std::size_t v1 = line.find(":memory:");
     if (!v2 && v1 == std::string::npos) continue;
-    const std::string path = v2 ? "/sys/fs/cgroup" + line.substr(3) + "/memory.events"
-                                : "/sys/fs/cgroup/memory" + line.substr(v1 + 8) + "/memory.oom_control";
+    const std::string path =
+        v2 ? "/sys/fs/cgroup" + line.substr(3) + "/memory.events"
+           : "/sys/fs/cgroup/memory" + line.substr(v1 + 8) + "/memory.oom_control";
     std::ifstream file(path);
     std::string key;
     std::uint64_t count = 0;

@@ -25,12 +25,13 @@ struct Program {
   int stdin_fd = -1;             // -1: /dev/null
   int stdout_fd = -1;            // -1: the caller's
   int stderr_fd = -1;
-  std::vector<std::pair<int, int>> fds = {};  // {descriptor, number in the program}; numbers from 3 up
+  std::vector<std::pair<int, int>> fds =
+      {};  // {descriptor, number in the program}; numbers from 3 up
   bool new_session = true;
   bool die_with_parent = false;
 };
-/// Starts a program. Every descriptor not named is closed there. Returns its pid. Throws SystemError
-/// and the like, also when the exec itself fails.
+/// Starts a program. Every descriptor not named is closed there. Returns its pid. Throws
+/// SystemError and the like, also when the exec itself fails.
 pid_t start(const Program& program);
 
 /// Returns `env` with NAME=value set, replacing an earlier value.
@@ -43,12 +44,14 @@ std::vector<std::string> environment();
 /// Returns the pids (never our own) whose environment has `name` with `value` as one of the parts
 /// between slashes. Sees only processes whose environment we may read.
 std::vector<pid_t> find_by_variable(const std::string& name, const std::string& value);
-/// Kills those with SIGKILL until none is left or `rounds` scans are done. Returns how many were found.
+/// Kills those with SIGKILL until none is left or `rounds` scans are done. Returns how many were
+/// found.
 std::size_t sweep(const std::string& name, const std::string& value, int rounds = 20);
 /// Returns our children, zombies included.
 std::vector<pid_t> children();
 
-/// Returns how often the kernel's OOM killer struck in our memory cgroup, nullopt if it does not say.
+/// Returns how often the kernel's OOM killer struck in our memory cgroup, nullopt if it does not
+/// say.
 std::optional<std::uint64_t> oom_kills();
 
 /// Returns 16 random bytes as hexadecimal: the id of a run.

@@ -1,8 +1,8 @@
 // worker.hpp: the far side of a channel, in the process that runs the user's function.
 //
 // The main thread takes calls and answers them. A second, native thread watches what must not wait
-// for the interpreter: the end of the guardian or the caller (then this process and its group end at
-// once), new slabs, and cancellations (it signals the main thread with SIGUSR1).
+// for the interpreter: the end of the guardian or the caller (then this process and its group end
+// at once), new slabs, and cancellations (it signals the main thread with SIGUSR1).
 #pragma once
 
 #include <pthread.h>

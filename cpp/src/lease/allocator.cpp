@@ -16,9 +16,9 @@ class Step {
 
   void operator()(const Request& event) {
     const auto& alternatives = event.waiting.alternatives;
-    const bool possible = std::any_of(alternatives.begin(), alternatives.end(), [&](const auto& each) {
-      return policy::possible(state_.machine, each);
-    });
+    const bool possible =
+        std::any_of(alternatives.begin(), alternatives.end(),
+                    [&](const auto& each) { return policy::possible(state_.machine, each); });
     if (possible) {
       state_.queue.push_back(event.waiting);
     } else {
@@ -67,8 +67,12 @@ class Step {
   }
 
   void operator()(const Drained& event) { move(event.gpu, GpuState::kDraining, GpuState::kFree); }
-  void operator()(const StrangerCame& event) { move(event.gpu, GpuState::kFree, GpuState::kBusyExternal); }
-  void operator()(const StrangerLeft& event) { move(event.gpu, GpuState::kBusyExternal, GpuState::kFree); }
+  void operator()(const StrangerCame& event) {
+    move(event.gpu, GpuState::kFree, GpuState::kBusyExternal);
+  }
+  void operator()(const StrangerLeft& event) {
+    move(event.gpu, GpuState::kBusyExternal, GpuState::kFree);
+  }
   void operator()(const GpuRecovered& event) {
     state_.gpus[event.gpu].lost = false;
     move(event.gpu, GpuState::kQuarantined, GpuState::kFree);

@@ -6,9 +6,9 @@
 //     │       │         └─ (does not drain, or is lost) → QUARANTINED → (recovered) → FREE
 //     └─ BUSY_EXTERNAL while a process outside ionian uses it
 //
-// Requests are served in the order in which they came. One that cannot be granted reserves every GPU
-// that it could use, so that a younger request passes only on GPUs which no older one can use: a big
-// gang is never starved by small requests.
+// Requests are served in the order in which they came. One that cannot be granted reserves every
+// GPU that it could use, so that a younger request passes only on GPUs which no older one can use:
+// a big gang is never starved by small requests.
 #pragma once
 
 #include <chrono>
@@ -50,7 +50,7 @@ struct State {
   explicit State(Machine machine_) : machine(std::move(machine_)), gpus(machine.size()) {}
   Machine machine;
   std::vector<Gpu> gpus;
-  std::deque<Waiting> queue;                // oldest first
+  std::deque<Waiting> queue;               // oldest first
   std::map<std::uint64_t, Leased> leases;  // by request
 };
 
@@ -90,8 +90,8 @@ struct GpuRecovered {
 };
 /// Time passed; also: decide again.
 struct Tick {};
-using Event = std::variant<Request, Cancel, ClientDied, Release, Held, Drained, StrangerCame, StrangerLeft,
-                           GpuLost, GpuRecovered, Tick>;
+using Event = std::variant<Request, Cancel, ClientDied, Release, Held, Drained, StrangerCame,
+                           StrangerLeft, GpuLost, GpuRecovered, Tick>;
 
 // Effects: what the shell must do.
 struct Grant {
@@ -119,8 +119,8 @@ using Effect = std::variant<Grant, Reject, Drain, Quarantine>;
 
 inline constexpr std::chrono::seconds kDrainLimit{10};
 
-/// Applies `event` to `state` and returns what follows. Events about requests, leases or GPUs that are
-/// not in a state to which they apply change nothing: a message that comes twice does no harm.
+/// Applies `event` to `state` and returns what follows. Events about requests, leases or GPUs that
+/// are not in a state to which they apply change nothing: a message that comes twice does no harm.
 std::vector<Effect> step(State& state, const Event& event, TimePoint now);
 
 }  // namespace ionian::allocator

@@ -55,10 +55,12 @@ std::string LeaseExplanation::to_string(const Inventory& inventory) const {
   std::string text = "waiting for " + request + ": " + std::to_string(free) + " of " +
                      std::to_string(gpus.size()) + " GPUs free, " +
                      (position == 0 ? "next in line"
-                                    : std::to_string(position) + (position == 1 ? " request" : " requests") + " ahead");
+                                    : std::to_string(position) +
+                                          (position == 1 ? " request" : " requests") + " ahead");
   for (const auto& status : gpus) {
     const Device* device = inventory.find(status.uuid);
-    text += "\n  " + (device == nullptr ? "" : device->type + " ") + status.uuid + ": " + state_of(status);
+    text += "\n  " + (device == nullptr ? "" : device->type + " ") + status.uuid + ": " +
+            state_of(status);
   }
   for (std::size_t i = 0; i < std::min(position, queue.size()); ++i) {
     text += "\n  ahead: " + queue[i].request + " by " + who(queue[i].owner);

@@ -69,7 +69,8 @@ std::optional<Lease> LeaseWaiter::try_grant() {
     if (book.strangers_on(*granted, state_->record.owner)) continue;  // those count as busy now
     book.write_owner(*granted, state_->record.owner);
     Lease lease;
-    for (const std::size_t gpu : granted->gpus) lease.devices_.push_back(book.inventory.devices[gpu]);
+    for (const std::size_t gpu : granted->gpus)
+      lease.devices_.push_back(book.inventory.devices[gpu]);
     lease.locks_ = std::make_unique<Lease::Locks>();
     lease.locks_->files = std::move(granted->locks);
     lease.alternative_ = granted->alternative;
@@ -96,7 +97,8 @@ LeaseExplanation LeaseWaiter::explain() const {
   explanation.gpus = state_->book->status();
   for (const auto& ticket : state_->book->tickets()) {
     std::string request;
-    for (const auto& wish : ticket.record.wishes) request += (request.empty() ? "" : ", ") + wish.item;
+    for (const auto& wish : ticket.record.wishes)
+      request += (request.empty() ? "" : ", ") + wish.item;
     if (ticket.record.wishes.size() > 1) request = "[" + request + "]";
     if (ticket.record.number < state_->record.number) ++explanation.position;
     explanation.queue.push_back({ticket.record.number, std::move(request), ticket.record.owner});
@@ -112,7 +114,8 @@ LeaseBook& LeaseBook::operator=(LeaseBook&&) noexcept = default;
 
 const Inventory& LeaseBook::inventory() const noexcept { return impl_->inventory; }
 
-void LeaseBook::check(const GpuRequest& request, const std::vector<std::string>& held_by_ancestors) const {
+void LeaseBook::check(const GpuRequest& request,
+                      const std::vector<std::string>& held_by_ancestors) const {
   check_satisfiable(request, impl_->inventory, impl_->options.match, held_by_ancestors);
 }
 
@@ -127,14 +130,16 @@ LeaseWaiter LeaseBook::request(const GpuRequest& request, LeaseOwner owner,
   for (const auto& item : request.alternatives()) {
     LeaseRecord::Wish wish{item.to_string(), {}};
     const auto bound = bind(item, impl_->inventory, impl_->options.match, held_by_ancestors);
-    for (const std::size_t gpu : bound.gpus) wish.uuids.push_back(impl_->inventory.devices[gpu].uuid);
+    for (const std::size_t gpu : bound.gpus)
+      wish.uuids.push_back(impl_->inventory.devices[gpu].uuid);
     state->record.wishes.push_back(std::move(wish));
   }
   state->ticket = impl_->enter(state->record);
   return LeaseWaiter(std::move(state));
 }
 
-Lease LeaseBook::acquire(const GpuRequest& request, LeaseOwner owner, std::optional<milliseconds> timeout) {
+Lease LeaseBook::acquire(const GpuRequest& request, LeaseOwner owner,
+                         std::optional<milliseconds> timeout) {
   const auto deadline = timeout ? sys::Clock::now() + *timeout : sys::TimePoint::max();
   LeaseWaiter waiter = this->request(request, std::move(owner));
   for (;;) {
@@ -169,7 +174,8 @@ std::vector<LeaseTicket> LeaseBook::queue() const {
   std::vector<LeaseTicket> queue;
   for (const auto& ticket : impl_->tickets()) {
     std::string request;
-    for (const auto& wish : ticket.record.wishes) request += (request.empty() ? "" : ", ") + wish.item;
+    for (const auto& wish : ticket.record.wishes)
+      request += (request.empty() ? "" : ", ") + wish.item;
     queue.push_back({ticket.record.number, std::move(request), ticket.record.owner});
   }
   return queue;
@@ -187,7 +193,8 @@ LeaseOwner this_process_as_owner(std::string app, std::string function, std::str
   std::array<char, 4096> buffer;  // NOLINT: filled by getpwuid_r
   passwd entry{};
   passwd* found = nullptr;
-  if (::getpwuid_r(owner.uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) {
+  if (::getpwuid_r(owner.uid, &entry, buffer.data(), buffer.size(), &found) == 0 &&
+      found != nullptr) {
     owner.user = entry.pw_name;
   }
   owner.app = std::move(app);

@@ -40,23 +40,27 @@ std::string LeaseBook::default_lock_dir() {
   const char* own = std::getenv("IONIAN_LOCK_DIR");
   if (own != nullptr && *own != '\0') return own;
   struct stat info {};
-  if (::stat(kAdministratorsDirectory, &info) == 0 && S_ISDIR(info.st_mode)) return kAdministratorsDirectory;
+  if (::stat(kAdministratorsDirectory, &info) == 0 && S_ISDIR(info.st_mode))
+    return kAdministratorsDirectory;
   return kSharedDirectory;
 }
 
 LeaseBook::Impl::Impl(Inventory inventory_, LeaseBookOptions options_)
     : inventory(std::move(inventory_)),
       options(std::move(options_)),
-      directory_(options.lock_dir.empty() ? default_lock_dir() : options.lock_dir,
-                 (options.lock_dir.empty() ? default_lock_dir() : options.lock_dir) == kSharedDirectory),
+      directory_(
+          options.lock_dir.empty() ? default_lock_dir() : options.lock_dir,
+          (options.lock_dir.empty() ? default_lock_dir() : options.lock_dir) == kSharedDirectory),
       machine_(inventory) {}
 
 UniqueFd LeaseBook::Impl::open_book() {
   UniqueFd book = directory_.lock_briefly(kBook, kBookLimit);
   if (!book) {
-    throw ExecutionError("[lease book] " + directory_.path() + "/" + kBook +
-                         " has been locked for 2 s by a process that does not go on (stopped, or in a debugger)\n"
-                         "next: find it with `lsof " + directory_.path() + "/" + kBook + "` and continue or end it");
+    throw ExecutionError(
+        "[lease book] " + directory_.path() + "/" + kBook +
+        " has been locked for 2 s by a process that does not go on (stopped, or in a debugger)\n"
+        "next: find it with `lsof " +
+        directory_.path() + "/" + kBook + "` and continue or end it");
   }
   return book;
 }
@@ -64,7 +68,8 @@ UniqueFd LeaseBook::Impl::open_book() {
 std::string LeaseBook::Impl::lock_name(std::size_t gpu) const {
   std::string name = "gpu-";
   for (const char c : inventory.devices[gpu].uuid) {
-    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-';
+    const bool plain =
+        (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-';
     name += plain ? c : '_';
   }
   return name;
@@ -171,7 +176,8 @@ bool LeaseBook::Impl::strangers_on(const Granted& granted, const LeaseOwner& own
     if (device.simulated) continue;
     auto processes = processes_on(device, kDriverTimeout);
     if (!processes) continue;  // the driver does not say: the lock is what counts
-    std::erase_if(*processes, [&](const DeviceProcess& process) { return process.pid == owner.pid; });
+    std::erase_if(*processes,
+                  [&](const DeviceProcess& process) { return process.pid == owner.pid; });
     if (processes->empty()) {
       strangers_.erase(gpu);
       continue;
@@ -243,7 +249,8 @@ std::vector<LeaseDemand> LeaseBook::Impl::wanted(const std::vector<std::string>&
     add_queue(state, tickets);
     std::map<std::uint64_t, allocator::Grant> grants;
     for (const auto& effect : allocator::step(state, allocator::Tick{}, now)) {
-      if (const auto* grant = std::get_if<allocator::Grant>(&effect)) grants[grant->request] = *grant;
+      if (const auto* grant = std::get_if<allocator::Grant>(&effect))
+        grants[grant->request] = *grant;
     }
     return grants;
   };
@@ -257,8 +264,9 @@ std::vector<LeaseDemand> LeaseBook::Impl::wanted(const std::vector<std::string>&
     for (const std::size_t gpu : grant.gpus) {
       if (contains(held, inventory.devices[gpu].uuid)) ++demand.count;
     }
-    const auto ticket = std::find_if(tickets.begin(), tickets.end(),
-                                     [&](const Ticket& each) { return each.record.number == number; });
+    const auto ticket = std::find_if(tickets.begin(), tickets.end(), [&](const Ticket& each) {
+      return each.record.number == number;
+    });
     for (const auto& wish : ticket->record.wishes) {
       for (const auto& uuid : wish.uuids) {
         if (contains(held, uuid) && !contains(demand.uuids, uuid)) demand.uuids.push_back(uuid);

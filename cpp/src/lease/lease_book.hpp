@@ -1,9 +1,10 @@
-// lease_book.hpp: the shell around the allocator: kernel locks in, decisions out, kernel locks taken.
+// lease_book.hpp: the shell around the allocator: kernel locks in, decisions out, kernel locks
+// taken.
 //
-// Every look and every decision happens under one brief lock, the book. Whoever decides rebuilds the
-// allocator's state from the locks and the queue's tickets, so all processes come to the same decision
-// and no state is ever stale. A granted request's GPUs are then checked for strangers outside the book,
-// with the GPUs' locks held.
+// Every look and every decision happens under one brief lock, the book. Whoever decides rebuilds
+// the allocator's state from the locks and the queue's tickets, so all processes come to the same
+// decision and no state is ever stale. A granted request's GPUs are then checked for strangers
+// outside the book, with the GPUs' locks held.
 #pragma once
 
 #include <map>
@@ -42,19 +43,22 @@ class LeaseBook::Impl {
   UniqueFd enter(LeaseRecord& record);
   /// Takes the locks of what the request with that number is granted now; nullopt if nothing is.
   std::optional<Granted> decide(std::uint64_t number);
-  /// Returns whether a process other than `owner` uses one of the GPUs; these count as busy for a while.
+  /// Returns whether a process other than `owner` uses one of the GPUs; these count as busy for a
+  /// while.
   bool strangers_on(const Granted& granted, const LeaseOwner& owner);
   void write_owner(const Granted& granted, const LeaseOwner& owner);
 
   std::vector<LeaseStatus> status();
   std::vector<Ticket> tickets();
-  std::vector<LeaseDemand> wanted(const std::vector<std::string>& held, const std::vector<std::string>& leaving);
+  std::vector<LeaseDemand> wanted(const std::vector<std::string>& held,
+                                  const std::vector<std::string>& leaving);
 
   int changes() { return directory_.watch(); }
   void drain_changes();
   /// Returns how many changes were seen; a waiter that has seen fewer looks again soon.
   [[nodiscard]] std::uint64_t change_count() const noexcept { return change_count_; }
-  /// Returns when the next GPU that strangers used is worth another look; the far future if there is none.
+  /// Returns when the next GPU that strangers used is worth another look; the far future if there
+  /// is none.
   [[nodiscard]] sys::TimePoint next_look() const;
 
   const Inventory inventory;

@@ -21,7 +21,7 @@ struct LeaseRecord {
     bool operator==(const Wish&) const = default;
   };
   LeaseOwner owner;
-  std::uint64_t number = 0;   // tickets: the place in the queue
+  std::uint64_t number = 0;  // tickets: the place in the queue
   std::vector<Wish> wishes;  // tickets: in order of preference
   bool operator==(const LeaseRecord&) const = default;
 

@@ -36,7 +36,8 @@ bool flock_now(const UniqueFd& file, int operation) {
 
 }  // namespace
 
-LockDirectory::LockDirectory(std::string path, bool shared) : path_(std::move(path)), shared_(shared) {
+LockDirectory::LockDirectory(std::string path, bool shared)
+    : path_(std::move(path)), shared_(shared) {
   open_directory();
 }
 
@@ -50,7 +51,8 @@ void LockDirectory::open_directory() {
   }
   for (int attempt = 0;; ++attempt) {
     struct stat info {};
-    if (::lstat(path_.c_str(), &info) != 0) throw_errno("look at the lock directory " + path_, errno);
+    if (::lstat(path_.c_str(), &info) != 0)
+      throw_errno("look at the lock directory " + path_, errno);
     if (S_ISLNK(info.st_mode)) refuse(path_, "is a symbolic link");
     if (!S_ISDIR(info.st_mode)) refuse(path_, "is not a directory");
     const bool ours = info.st_uid == ::geteuid() || info.st_uid == 0;
@@ -58,13 +60,15 @@ void LockDirectory::open_directory() {
     if (!shared_ || attempt == 50) {
       refuse(path_, "belongs to uid " + std::to_string(info.st_uid) + " and lacks the sticky bit");
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // its maker is between mkdir and chmod
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(1));  // its maker is between mkdir and chmod
   }
   directory_ = sys::open(path_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
 UniqueFd LockDirectory::open_file(const std::string& name, int flags) const {
-  return UniqueFd(::openat(directory_.get(), name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
+  return UniqueFd(
+      ::openat(directory_.get(), name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
 }
 
 bool LockDirectory::still_there(const UniqueFd& file, const std::string& name) const {
@@ -77,7 +81,8 @@ bool LockDirectory::still_there(const UniqueFd& file, const std::string& name) c
 
 UniqueFd LockDirectory::try_lock(const std::string& name) {
   for (int attempt = 0; attempt < 100; ++attempt) {
-    // Without O_CREAT first: fs.protected_regular forbids it on another user's file in a sticky directory.
+    // Without O_CREAT first: fs.protected_regular forbids it on another user's file in a sticky
+    // directory.
     UniqueFd file = open_file(name, O_RDWR);
     if (!file && errno == ENOENT) {
       file = open_file(name, O_RDWR | O_CREAT | O_EXCL);
@@ -94,7 +99,8 @@ UniqueFd LockDirectory::try_lock(const std::string& name) {
     if (!flock_now(file, LOCK_EX)) return {};
     if (still_there(file, name)) return file;
   }
-  throw ExecutionError("[lock directory] " + path_ + "/" + name + " is replaced faster than it can be locked");
+  throw ExecutionError("[lock directory] " + path_ + "/" + name +
+                       " is replaced faster than it can be locked");
 }
 
 UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milliseconds limit) {
@@ -150,10 +156,12 @@ int LockDirectory::watch() {
   if (!watch_) {
     watch_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     const std::string self = "/proc/self/fd/" + std::to_string(directory_.get());
-    if (*watch_ && ::inotify_add_watch(watch_->get(), self.c_str(), IN_CLOSE_WRITE | IN_MODIFY) < 0) {
+    if (*watch_ &&
+        ::inotify_add_watch(watch_->get(), self.c_str(), IN_CLOSE_WRITE | IN_MODIFY) < 0) {
       watch_->reset();
     }
-    if (!*watch_) log(LogLevel::kWarning, "no inotify watch is left: waiting for GPUs by looking at intervals");
+    if (!*watch_)
+      log(LogLevel::kWarning, "no inotify watch is left: waiting for GPUs by looking at intervals");
   }
   return watch_->get();
 }

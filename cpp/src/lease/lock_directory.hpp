@@ -1,8 +1,8 @@
 // lock_directory.hpp: lock files that every process of the machine sees, as kernel locks.
 //
-// A file is never unlinked, and its content never decides who holds it: the flock does. Opening to hold
-// is for writing, opening to look is for reading, so that the end of a holder, and only that, is a
-// "close after write" event for those who watch the directory.
+// A file is never unlinked, and its content never decides who holds it: the flock does. Opening to
+// hold is for writing, opening to look is for reading, so that the end of a holder, and only that,
+// is a "close after write" event for those who watch the directory.
 #pragma once
 
 #include <sys/stat.h>
@@ -26,11 +26,11 @@ class LockDirectory {
 
   /// Takes the lock `name` if nobody holds it; empty if somebody does. The file is made if need be.
   UniqueFd try_lock(const std::string& name);
-  /// Takes the lock `name` for writing down something, for as long as the result lives; waits for at
-  /// most `limit`, then returns an empty descriptor. Its release is no event.
+  /// Takes the lock `name` for writing down something, for as long as the result lives; waits for
+  /// at most `limit`, then returns an empty descriptor. Its release is no event.
   UniqueFd lock_briefly(const std::string& name, std::chrono::milliseconds limit);
-  /// Returns whether somebody holds the lock `name`. Call it only while holding the lock that orders all
-  /// takers: it holds the lock itself for a moment.
+  /// Returns whether somebody holds the lock `name`. Call it only while holding the lock that
+  /// orders all takers: it holds the lock itself for a moment.
   [[nodiscard]] bool is_held(const std::string& name) const;
 
   /// Replaces what the file of a held lock says.
@@ -38,8 +38,8 @@ class LockDirectory {
   /// Returns what the file says, nullopt if there is none.
   [[nodiscard]] std::optional<std::string> read(const std::string& name) const;
 
-  /// Returns a descriptor that is readable after a lock was released or written to; -1 if the kernel has
-  /// no watch to give.
+  /// Returns a descriptor that is readable after a lock was released or written to; -1 if the
+  /// kernel has no watch to give.
   int watch();
   /// Reads the events away. Returns whether there was one.
   bool drain();

@@ -22,8 +22,8 @@ Alternative bind(const GpuRequestItem& item, const Inventory& inventory, GpuMatc
     const bool out = std::find(excluded.begin(), excluded.end(), device.uuid) != excluded.end();
     if (!out && device.trouble.empty() && item.accepts(device, match)) bound.gpus.push_back(i);
   }
-  if (item.kind != GpuRequestItem::Kind::kModel || item.binding != GpuRequestItem::Binding::kDefault ||
-      match != GpuMatch::kUpgrade) {
+  if (item.kind != GpuRequestItem::Kind::kModel ||
+      item.binding != GpuRequestItem::Binding::kDefault || match != GpuMatch::kUpgrade) {
     return bound;
   }
   for (auto& gpus : by_model(Machine(inventory), bound, [](std::size_t) { return true; })) {

@@ -32,19 +32,20 @@ struct Alternative {
   bool operator==(const Alternative&) const = default;
 };
 
-/// Returns the GPUs of `inventory` that may serve `item`: healthy ones whose UUID is not in `excluded`.
+/// Returns the GPUs of `inventory` that may serve `item`: healthy ones whose UUID is not in
+/// `excluded`.
 ///
 /// A plain model name under GpuMatch::kUpgrade is bound to one model: the one asked for where the
-/// machine has enough of them, else the cheapest upgrade that it has enough of. So "H100" never takes
-/// an H200 on a machine with an H100, busy or not.
+/// machine has enough of them, else the cheapest upgrade that it has enough of. So "H100" never
+/// takes an H200 on a machine with an H100, busy or not.
 Alternative bind(const GpuRequestItem& item, const Inventory& inventory, GpuMatch match,
                  const std::vector<std::string>& excluded = {});
 
-/// Returns the GPUs of `alternative` that `usable(gpu)` lets through, by model, in the order in which
-/// models are tried: the one that was asked for, then the cheapest to give away.
+/// Returns the GPUs of `alternative` that `usable(gpu)` lets through, by model, in the order in
+/// which models are tried: the one that was asked for, then the cheapest to give away.
 template <class Usable>
-std::vector<std::vector<std::size_t>> by_model(const Machine& machine, const Alternative& alternative,
-                                               Usable usable) {
+std::vector<std::vector<std::size_t>> by_model(const Machine& machine,
+                                               const Alternative& alternative, Usable usable) {
   std::vector<std::vector<std::size_t>> groups;
   const auto rank = [&](std::size_t gpu) {
     return std::tuple(machine.types[gpu] != alternative.type, machine.preferences[gpu],

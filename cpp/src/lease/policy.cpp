@@ -12,7 +12,8 @@ namespace {
 
 using Gpus = std::vector<std::size_t>;
 
-/// Returns how good a link is, as a number that grows with bandwidth: any NVLink beats any PCIe path.
+/// Returns how good a link is, as a number that grows with bandwidth: any NVLink beats any PCIe
+/// path.
 int weight(const Topology& topology, std::size_t a, std::size_t b) {
   const Link link = topology.link(a, b);
   return link == Link::kNvlink ? 100 + topology.nvlinks(a, b) : static_cast<int>(link);
@@ -65,9 +66,10 @@ Gpus choose_exactly(const Topology& topology, const Gpus& free, std::size_t coun
       }
     }
     const std::tuple<int, int, int> score{worst, inside, total - inside - cut};
-    // Sets come in ascending order of their bits, so an equal one later never has lower indices first
-    // unless its bits, read from the lowest, say so.
-    const bool lower = score == best && std::countr_zero(set ^ best_set) == std::countr_zero(set & ~best_set);
+    // Sets come in ascending order of their bits, so an equal one later never has lower indices
+    // first unless its bits, read from the lowest, say so.
+    const bool lower =
+        score == best && std::countr_zero(set ^ best_set) == std::countr_zero(set & ~best_set);
     if (best_set == 0 || score > best || lower) {
       best = score;
       best_set = set;
@@ -120,7 +122,8 @@ bool possible(const Machine& machine, const Alternative& alternative) {
 
 std::optional<Gpus> choose(const Machine& machine, const Alternative& alternative,
                            const std::vector<bool>& free) {
-  for (const Gpus& gpus : by_model(machine, alternative, [&](std::size_t gpu) { return free[gpu]; })) {
+  for (const Gpus& gpus :
+       by_model(machine, alternative, [&](std::size_t gpu) { return free[gpu]; })) {
     if (gpus.size() < alternative.count) continue;
     if (gpus.size() == alternative.count) return gpus;
     return gpus.size() <= kExactLimit ? choose_exactly(machine.topology, gpus, alternative.count)

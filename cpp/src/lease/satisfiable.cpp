@@ -28,8 +28,8 @@ std::string nearest(const GpuRequestItem& item, const Inventory& inventory) {
     const Alternative bound = bind(fewer, inventory, GpuMatch::kUpgrade);
     if (policy::possible(Machine(inventory), bound)) return fewer.to_string();
   }
-  const auto most = std::max_element(count.begin(), count.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto most = std::max_element(
+      count.begin(), count.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   GpuRequestItem other;
   other.kind = GpuRequestItem::Kind::kModel;
   other.type = most->first;
@@ -40,9 +40,10 @@ std::string nearest(const GpuRequestItem& item, const Inventory& inventory) {
 bool fits(const GpuRequest& request, const Inventory& inventory, GpuMatch match,
           const std::vector<std::string>& excluded) {
   const Machine machine(inventory);
-  return std::any_of(request.alternatives().begin(), request.alternatives().end(), [&](const auto& item) {
-    return policy::possible(machine, bind(item, inventory, match, excluded));
-  });
+  return std::any_of(request.alternatives().begin(), request.alternatives().end(),
+                     [&](const auto& item) {
+                       return policy::possible(machine, bind(item, inventory, match, excluded));
+                     });
 }
 
 }  // namespace
@@ -72,16 +73,17 @@ void check_satisfiable(const GpuRequest& request, const Inventory& inventory, Gp
       const std::string simulated =
           (first.kind == GpuRequestItem::Kind::kModel ? first.type : std::string("A10G")) + ":" +
           std::to_string(first.count);
-      throw UnsatisfiableError(origin + "this machine has no GPU to run it on\nfound: " + what_exists(inventory) +
-                               "\nnext: try it on simulated GPUs with --simulate \"" + simulated +
-                               "\" (or IONIAN_GPUS); `ionian doctor` says what is wrong with the real ones");
+      throw UnsatisfiableError(
+          origin + "this machine has no GPU to run it on\nfound: " + what_exists(inventory) +
+          "\nnext: try it on simulated GPUs with --simulate \"" + simulated +
+          "\" (or IONIAN_GPUS); `ionian doctor` says what is wrong with the real ones");
     }
     std::string next = "ask for \"" + near + "\"";
     if (match != GpuMatch::kPretend && fits(request, inventory, GpuMatch::kPretend, {})) {
       next += ", or run with --gpu-match pretend to take any GPU for it";
     }
-    throw UnsatisfiableError(origin + "this machine can never grant it\nexists: " + what_exists(inventory) +
-                             "\nnext: " + next);
+    throw UnsatisfiableError(origin + "this machine can never grant it\nexists: " +
+                             what_exists(inventory) + "\nnext: " + next);
   }
   if (!held_by_ancestors.empty() && !fits(request, inventory, match, held_by_ancestors)) {
     std::string held;
@@ -89,10 +91,13 @@ void check_satisfiable(const GpuRequest& request, const Inventory& inventory, Gp
       const Device* device = inventory.find(uuid);
       held += (held.empty() ? "" : ", ") + (device == nullptr ? "" : device->type + " ") + uuid;
     }
-    throw LeaseDeadlockError(origin + "it would wait for ever for a GPU that its own caller holds\nheld by the "
-                             "calls it is nested in: " + held +
-                             "\nnext: call the function with .local(...) to run it on the caller's GPU, or make "
-                             "the outer function run without gpu=");
+    throw LeaseDeadlockError(
+        origin +
+        "it would wait for ever for a GPU that its own caller holds\nheld by the "
+        "calls it is nested in: " +
+        held +
+        "\nnext: call the function with .local(...) to run it on the caller's GPU, or make "
+        "the outer function run without gpu=");
   }
 }
 

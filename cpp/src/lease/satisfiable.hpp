@@ -9,8 +9,8 @@
 
 namespace ionian {
 
-/// Throws UnsatisfiableError if no alternative fits this machine (with what exists and the nearest that
-/// would fit), LeaseDeadlockError if one fits only with a GPU of `held_by_ancestors`.
+/// Throws UnsatisfiableError if no alternative fits this machine (with what exists and the nearest
+/// that would fit), LeaseDeadlockError if one fits only with a GPU of `held_by_ancestors`.
 void check_satisfiable(const GpuRequest& request, const Inventory& inventory, GpuMatch match,
                        const std::vector<std::string>& held_by_ancestors);
 
