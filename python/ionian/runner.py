@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .app import App
     from .function import Function
 
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 #: Set by the command line: the script it loaded, with the name it was loaded under.
@@ -118,6 +119,8 @@ class Session:
         if self._simulate is not None:
             env["IONIAN_GPUS"] = self._simulate
         env["IONIAN_GPU_MATCH"] = self._match
+        for name in _THREAD_LIMITS:
+            env.setdefault(name, str(self._threads_each()))
         try:
             cwd = os.getcwd()
         except FileNotFoundError:
@@ -133,6 +136,14 @@ class Session:
             cwd=cwd,
             setup=pickle.dumps(setup),
         )
+
+    def _threads_each(self) -> int:
+        """Returns how many threads a worker's numerical libraries should start: the processors are
+        shared by one worker for each GPU, or for each processor where no function has a GPU."""
+        processors = len(os.sched_getaffinity(0))
+        if not any(f.options.gpu is not None for f in self.app.registered_functions.values()):
+            return 1
+        return max(1, processors // max(1, len(self.executor.inventory.devices)))
 
     def pool(self, function: Function) -> _core.Pool:
         """Returns the workers of ``function``, made at the first use. Raises UnsatisfiableError and

@@ -115,11 +115,6 @@ def with_a_spare(path: str) -> None:
     wait_until(pathlib.Path(path).exists)
 
 
-@app.function(gpu="any", min_containers=1, scaledown_window=0.05)
-def kept_on_gpu() -> int:
-    return os.getpid()
-
-
 @app.function(max_containers=1)
 def touch(path: str) -> str:
     pathlib.Path(path).touch()

@@ -88,7 +88,7 @@ def test_a_value_that_contains_itself_comes_back_so():
     back = there_and_back(value)
     assert back[0] is back
     value.append(threading.Lock())
-    with pytest.raises(exception.SerializationError, match=r"the value\[1\]"):
+    with pytest.raises(exception.SerializationError, match="the value"):
         serialization.dumps(value, "the value")
 
 

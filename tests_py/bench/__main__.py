@@ -58,7 +58,9 @@ def run_group(group: str, pinning: str, quick: bool, env: dict[str, str]) -> lis
             process.communicate()
             raise
         if process.returncode != 0:
-            raise RuntimeError(f"{group} ended with {process.returncode}:\n{output.decode(errors='replace')}")
+            raise RuntimeError(
+                f"{group} ended with {process.returncode}:\n{output.decode(errors='replace')}"
+            )
         with open(path) as file:
             return [_line(each) for each in json.load(file)]
 
@@ -80,15 +82,27 @@ def _left_behind(mark: str) -> list[int]:
 
 
 @click.command()
-@click.option("--row", "rows", multiple=True, type=click.Choice([str(row) for row in ROWS]), help="Only this row.")
-@click.option("--quick", is_flag=True, help="Fewer samples in each of the blocks: under a minute in all.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write the figures there too.")
+@click.option(
+    "--row",
+    "rows",
+    multiple=True,
+    type=click.Choice([str(row) for row in ROWS]),
+    help="Only this row.",
+)
+@click.option(
+    "--quick", is_flag=True, help="Fewer samples in each of the blocks: under a minute in all."
+)
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False), help="Write the figures there too."
+)
 def main(rows: tuple[str, ...], quick: bool, json_path: str | None) -> None:
     """Measures ionian beside its peers and floors. Ends with 1 if the machine was too restless."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended on the way
     began = time.monotonic()
     mark = uuid.uuid4().hex
-    env = {name: value for name, value in os.environ.items() if name != "IONIAN_GPUS"} | {machine.MARK: mark}
+    env = {name: value for name, value in os.environ.items() if name != "IONIAN_GPUS"} | {
+        machine.MARK: mark
+    }
     wanted = {int(row) for row in rows} or set(ROWS)
     about = machine.describe()
     lines: list[Line] = []
@@ -97,7 +111,8 @@ def main(rows: tuple[str, ...], quick: bool, json_path: str | None) -> None:
     for has, group, pinning in GROUPS:
         if not wanted.intersection(has):
             continue
-        progress.print(f"rows {', '.join(map(str, has))} {pinning} …", highlight=False, style="dim")
+        name = f"row{'s' if len(has) > 1 else ''} {', '.join(map(str, has))} {pinning}"
+        progress.print(f"{name.strip()} …", highlight=False, style="dim")
         try:
             lines += [line for line in run_group(group, pinning, quick, env) if line.row in wanted]
         except (RuntimeError, subprocess.TimeoutExpired) as exc:
@@ -110,7 +125,11 @@ def main(rows: tuple[str, ...], quick: bool, json_path: str | None) -> None:
     if json_path:
         figures = [dataclasses.asdict(line) | {"restless": line.restless} for line in lines]
         with open(json_path, "w") as file:
-            json.dump({"machine": about, "quick": quick, "seconds": seconds, "lines": figures}, file, indent=1)
+            json.dump(
+                {"machine": about, "quick": quick, "seconds": seconds, "lines": figures},
+                file,
+                indent=1,
+            )
     for failure in failures:
         click.echo(failure, err=True)
     if failures or any(line.restless for line in lines):

@@ -47,7 +47,7 @@ class Series:
     others: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def both(self) -> list[list[float]]:
-        return [first + second for first, second in zip(self.ours, self.again)]
+        return [first + second for first, second in zip(self.ours, self.again, strict=True)]
 
     def all(self, name: str = "") -> list[float]:
         """Returns every sample of a peer, or of ours."""
@@ -57,7 +57,7 @@ class Series:
     def ratio(self, name: str, q: float = 0.5) -> Ratio:
         """Returns peer ÷ ours for times, ours ÷ peer for rates."""
         ratios = []
-        for mine, theirs in zip(self.both(), self.others[name]):
+        for mine, theirs in zip(self.both(), self.others[name], strict=True):
             a, b = quantile(mine, q), quantile(theirs, q)
             ratios.append(a / b if self.higher_is_better else b / a)
         return Ratio(statistics.median(ratios), min(ratios), max(ratios))
@@ -65,12 +65,16 @@ class Series:
     def control(self) -> float:
         """Returns ours ÷ ours again, the median over the blocks."""
         return statistics.median(
-            quantile(a, 0.5) / quantile(b, 0.5) for a, b in zip(self.ours, self.again)
+            quantile(a, 0.5) / quantile(b, 0.5) for a, b in zip(self.ours, self.again, strict=True)
         )
 
 
 def interleave(
-    ours: Sampler, others: dict[str, Sampler], *, higher_is_better: bool = False, blocks: int = BLOCKS
+    ours: Sampler,
+    others: dict[str, Sampler],
+    *,
+    higher_is_better: bool = False,
+    blocks: int = BLOCKS,
 ) -> Series:
     """Runs the blocks. A first round warms everything up and is thrown away."""
     series = Series(higher_is_better, others={name: [] for name in others})
@@ -131,7 +135,7 @@ def _siblings(cpu: int) -> set[int]:
             text = file.read().strip()
     except OSError:
         return {cpu}
-    found = set()
+    found: set[int] = set()
     for part in text.split(","):
         low, _, high = part.partition("-")
         found.update(range(int(low), int(high or low) + 1))

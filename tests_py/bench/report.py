@@ -5,15 +5,22 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .measure import BLOCKS, CONTROL
 from .result import Line
 
+_TITLES = (
+    *("row", "what", "ours p50 · p99", "peer", "peer p50 · p99"),
+    *("ratio (range)", "floor", "goal", "reached"),
+)
 _WIDTH = 190  # where the output is no terminal
 
 
 def time_text(seconds: float) -> str:
+    if seconds == 0:
+        return "0"
     for bound, scale, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
         if abs(seconds) < bound:
             return f"{seconds * scale:.3g} {unit}"
@@ -47,7 +54,7 @@ def show(lines: list[Line], machine: dict[str, str | int], seconds: float) -> No
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print("  ".join(f"{name}: {value}" for name, value in machine.items()), highlight=False)
     table = Table(title="ionian beside its peers and floors", title_justify="left")
-    for title in ("row", "what", "ours p50 · p99", "peer", "peer p50 · p99", "ratio [range]", "floor", "goal", "reached"):
+    for title in _TITLES:
         table.add_column(title, justify="right" if title == "row" else "left")
     for each in lines:
         what = each.what + (f", {each.pinning}" if each.pinning else "")
@@ -58,7 +65,7 @@ def show(lines: list[Line], machine: dict[str, str | int], seconds: float) -> No
             each.skipped or pair(each.ours, each.unit),
             each.peer,
             pair(each.theirs, each.unit),
-            f"{ratio.median:.3g} [{ratio.low:.3g} … {ratio.high:.3g}]" if ratio else "",
+            escape(f"{ratio.median:.3g} [{ratio.low:.3g} … {ratio.high:.3g}]") if ratio else "",
             figure(each.floor, each.unit) if each.floor is not None else "",
             each.goal,
             verdict(each) + (" (restless)" if each.restless else ""),
@@ -70,10 +77,13 @@ def show(lines: list[Line], machine: dict[str, str | int], seconds: float) -> No
         notes = "; ".join(text for text in (floor, each.note, control) if text)
         if notes:
             where = f", {each.pinning}" if each.pinning else ""
-            console.print(f"  {each.row:>2} {each.what}{where} (vs {each.peer or 'nothing'}): {notes}", highlight=False)
+            console.print(
+                f"  {each.row:>2} {each.what}{where} (vs {each.peer or 'nothing'}): {notes}",
+                highlight=False,
+            )
     console.print(
-        f"Of rates, the second figure is the slowest block. Ratios: median of {BLOCKS} blocks [range], in each "
-        f"of which ours and the peer took turns. {seconds:.0f} s in all.",
+        f"Of rates, the second figure is the slowest block. Ratio: the median of {BLOCKS} blocks and their "
+        f"range; in each block ours and the peer took turns. {seconds:.0f} s in all.",
         highlight=False,
     )
     restless = [each for each in lines if each.restless]

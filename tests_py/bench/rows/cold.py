@@ -6,7 +6,8 @@ import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from .. import floors, workload_numpy as workload
+from .. import floors
+from .. import workload_numpy as workload
 from ..measure import Sampler, interleave, quantile, timed, wait_until
 from ..result import Effort, Line, line
 

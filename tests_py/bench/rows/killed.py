@@ -46,7 +46,9 @@ class Killer:
         self._directory.cleanup()
 
 
-def _kill(call: Callable[[str], Any], error: type[BaseException], again: Callable[[], Any]) -> tuple[float, float]:
+def _kill(
+    call: Callable[[str], Any], error: type[BaseException], again: Callable[[], Any]
+) -> tuple[float, float]:
     """Returns the seconds from the kill to the error, and to the next answer."""
     killer = Killer()
     try:
@@ -82,27 +84,25 @@ def _peer() -> tuple[float, float]:
             with ProcessPoolExecutor(1, mp_context=context) as fresh:
                 fresh.submit(workload.hang, "").result()
 
-        return _kill(lambda path: peer.submit(workload.hang, path).result(), BrokenProcessPool, again)
+        return _kill(
+            lambda path: peer.submit(workload.hang, path).result(), BrokenProcessPool, again
+        )
 
 
 def _series(function: Any, count: int, blocks: int = 9) -> tuple[Series, Series]:
     error = Series(others={BROKEN: [], "pidfd": []})
     again = Series(others={FRESH: []})
 
-    def ours() -> tuple[list[float], list[float]]:
-        raised, answered = zip(*(_ours(function) for _ in range(count)))
-        return list(raised), list(answered)
-
     _ours(function)
     for _ in range(blocks):
         for mine, mine_again in ((error.ours, again.ours), (error.again, again.again)):
-            raised, answered = ours()
-            mine.append(raised)
-            mine_again.append(answered)
+            both = [_ours(function) for _ in range(count)]
+            mine.append([raised for raised, _ in both])
+            mine_again.append([answered for _, answered in both])
             if mine is error.ours:
-                raised, answered = zip(*(_peer() for _ in range(count)))
-                error.others[BROKEN].append(list(raised))
-                again.others[FRESH].append(list(answered))
+                theirs = [_peer() for _ in range(count)]
+                error.others[BROKEN].append([raised for raised, _ in theirs])
+                again.others[FRESH].append([answered for _, answered in theirs])
                 error.others["pidfd"].append([floors.kill_and_see() for _ in range(count)])
     return error, again
 
@@ -111,7 +111,10 @@ def run(effort: Effort, pinning: str) -> list[Line]:
     count = effort.pick(8, 3)
     lines = []
     with workload.victims.run(simulate="A10G:1"):
-        for function, kind in ((workload.remote_hang, ""), (workload.remote_hang_gpu, ", on a GPU (simulated)")):
+        for function, kind in (
+            (workload.remote_hang, ""),
+            (workload.remote_hang_gpu, ", on a GPU (simulated)"),
+        ):
             function.remote("")
             error, again = _series(function, count)
             raised = line(

@@ -70,7 +70,9 @@ def run(effort: Effort, pinning: str) -> list[Line]:
         1, "warm .remote() of a no-op, p50", series, PEER, pinning=pinning, floor=floor, floor_name=name,
         note=f"a wake-up and back costs {wake * 1e6:.1f} µs here",
     )  # fmt: skip
-    p99 = line(2, "the same, p99", series, PEER, q=0.99, pinning=pinning, floor=floor, floor_name=name)
+    p99 = line(
+        2, "the same, p99", series, PEER, q=0.99, pinning=pinning, floor=floor, floor_name=name
+    )
     assert p50.ratio is not None and p99.ratio is not None
     bound = 50 if spread else 12
     p50.goal, p50.reached = f"≥ {bound} ×", p50.ratio.median >= bound
@@ -113,7 +115,9 @@ def _idle(worker: int, pinning: str) -> list[Line]:
     seconds = 2.0
     time.sleep(seconds)
     after = [cpu_ticks(worker), cpu_ticks(caller), wakeups(worker), wakeups(caller)]
-    worker_ticks, caller_ticks, worker_wakeups, caller_wakeups = (b - a for a, b in zip(before, after))
+    worker_ticks, caller_ticks, worker_wakeups, caller_wakeups = (
+        b - a for a, b in zip(before, after, strict=True)
+    )
     return [
         Line(
             3,

@@ -22,9 +22,7 @@ def run(effort: Effort, pinning: str) -> list[Line]:
         peer.submit(workload.small).result()
         with workload.app.run():
             others: dict[str, Sampler] = {
-                PEER: lambda: timed(
-                    lambda: peer.submit(workload.ends, array).result(), peer_calls
-                ),
+                PEER: lambda: timed(lambda: peer.submit(workload.ends, array).result(), peer_calls),
                 "copy": lambda: timed(lambda: np.copyto(shared, array), calls),
             }
             series = interleave(
