@@ -20,7 +20,7 @@ from . import machine, report
 from .measure import Ratio
 from .result import Line
 
-_SPREAD, _ONE_CORE = "spread over cores", "on one core"
+_SPREAD, _ONE_CORE = "spread", "one core"
 #: Rows, the function that measures them, how it is bound.
 GROUPS: tuple[tuple[tuple[int, ...], str, str], ...] = (
     ((1, 2), "latency", _SPREAD),

@@ -62,7 +62,7 @@ def show(lines: list[Line], machine: dict[str, str | int], seconds: float) -> No
         table.add_row(
             str(each.row),
             what,
-            each.skipped or pair(each.ours, each.unit),
+            pair(each.ours, each.unit),
             each.peer,
             pair(each.theirs, each.unit),
             escape(f"{ratio.median:.3g} [{ratio.low:.3g} … {ratio.high:.3g}]") if ratio else "",
@@ -74,14 +74,18 @@ def show(lines: list[Line], machine: dict[str, str | int], seconds: float) -> No
     for each in lines:
         floor = f"floor: {each.floor_name}" if each.floor_name else ""
         control = f"ours against ours {each.control:.2f}" if each.control is not None else ""
-        notes = "; ".join(text for text in (floor, each.note, control) if text)
+        skipped = f"skipped: {each.skipped}" if each.skipped else ""
+        notes = "; ".join(text for text in (skipped, floor, each.note, control) if text)
         if notes:
+            versus = f" (vs {each.peer})" if each.peer else ""
             where = f", {each.pinning}" if each.pinning else ""
             console.print(
-                f"  {each.row:>2} {each.what}{where} (vs {each.peer or 'nothing'}): {notes}",
+                f"  {each.row:>2} {each.what}{where}{versus}: {notes}",
                 highlight=False,
             )
     console.print(
+        "PPE: concurrent.futures.ProcessPoolExecutor. spread: caller and worker each on a core of their "
+        "own; one core: both on one.\n"
         f"Of rates, the second figure is the slowest block. Ratio: the median of {BLOCKS} blocks and their "
         f"range; in each block ours and the peer took turns. {seconds:.0f} s in all.",
         highlight=False,

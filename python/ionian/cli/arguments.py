@@ -52,16 +52,15 @@ def command_for(name: str, raw: Callable[..., Any], run: Callable[[list[Any], di
 def _option(name: str, parameter: inspect.Parameter, annotation: Any) -> click.Option:
     flag = parameter.name.replace("_", "-")
     kind, optional = _type_of(name, parameter.name, annotation)
-    required = parameter.default is parameter.empty and not optional
-    default = None if parameter.default is parameter.empty else parameter.default
-    declaration = f"--{flag}/--no-{flag}" if kind is click.BOOL else f"--{flag}"
-    return click.Option(
-        [declaration, parameter.name],
-        type=None if kind is click.BOOL else kind,
-        is_flag=True if kind is click.BOOL else None,
-        required=required,
-        default=default,
-    )
+    # An explicit default of None would count as given.
+    more: dict[str, Any] = {}
+    if parameter.default is not parameter.empty:
+        more["default"] = parameter.default
+    elif not optional:
+        more["required"] = True
+    if kind is click.BOOL:
+        return click.Option([f"--{flag}/--no-{flag}", parameter.name], is_flag=True, **more)
+    return click.Option([f"--{flag}", parameter.name], type=kind, **more)
 
 
 def _type_of(name: str, parameter: str, annotation: Any) -> tuple[click.ParamType, bool]:

@@ -19,7 +19,7 @@ from .. import floors, workload
 from ..measure import Series, quantile, wait_until
 from ..result import Effort, Line, line
 
-BROKEN, FRESH = "BrokenProcessPool", "a new ProcessPoolExecutor"
+BROKEN, FRESH = "PPE", "a new PPE"
 _ERROR, _AGAIN = "kill -9 of a worker in a call: error raised", "the same: the pool answers again"
 
 
@@ -108,7 +108,7 @@ def _series(function: Any, count: int, blocks: int = 9) -> tuple[Series, Series]
 
 
 def run(effort: Effort, pinning: str) -> list[Line]:
-    count = effort.pick(8, 3)
+    count = effort.pick(10, 5)
     lines = []
     with workload.victims.run(simulate="A10G:1"):
         for function, kind in (

@@ -12,8 +12,8 @@ from .. import floors, workload
 from ..measure import Sampler, cpu_ticks, interleave, pin, quantile, timed, two_cores, wakeups
 from ..result import Effort, Line, line
 
-SPREAD, ONE_CORE = "spread over cores", "on one core"
-PEER = "ProcessPoolExecutor"
+SPREAD, ONE_CORE = "spread", "one core"
+PEER = "PPE"
 _PAUSE = 0.005
 
 
@@ -85,7 +85,7 @@ def run_paced(effort: Effort, pinning: str) -> list[Line]:
     """Row 3, and what idle workers cost."""
     if skipped := _nobody_to_spread_over(3, "a call every 5 ms", pinning):
         return skipped
-    calls = effort.pick(100, 24)
+    calls = effort.pick(100, 18)
     with both_warm(pinning) as (peer, echoes):
         ours = workload.remote_noop.remote
         submit, noop = peer.submit, workload.noop

@@ -10,7 +10,7 @@ from .. import floors, workload
 from ..measure import Sampler, interleave, rate
 from ..result import Effort, Line, line
 
-PPE, POOL = "ProcessPoolExecutor.map", "Pool.imap_unordered"
+PPE, POOL = "PPE.map", "Pool.imap_unordered"
 
 
 def run(effort: Effort, pinning: str) -> list[Line]:
