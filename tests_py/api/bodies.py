@@ -7,7 +7,6 @@ import functools
 import multiprocessing
 import os
 import pathlib
-import random
 import signal
 import sys
 import threading
@@ -122,8 +121,13 @@ def touch(path: str) -> str:
 
 
 @app.function(max_containers=1)
-def random_number() -> float:
-    return random.random()
+def plain_remote(x: int) -> int:
+    return x
+
+
+@app.function(max_containers=1)
+def size_of(array: Any) -> int:
+    return int(array.size)
 
 
 # ---- bodies ----------------------------------------------------------------------------------------
@@ -182,8 +186,10 @@ def squares(method: str) -> list[int]:
 
 
 @app.function(max_containers=1)
-def kill_launcher() -> None:
-    os.kill(os.getppid(), signal.SIGKILL)
+def kill_launcher() -> int:
+    launcher = os.getppid()
+    os.kill(launcher, signal.SIGKILL)
+    return launcher
 
 
 # ---- exceptions ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import threading
 import bodies as b
 import functions as f
 import pytest
+
 from ionian import exception
 
 
@@ -139,7 +140,11 @@ def test_async_and_plain_inputs_are_zipped_and_their_failures_arrive():
         async with b.app.run(), f.app.run():
             pairs = [x async for x in f.die.map.aio(numbers(3))]
             assert pairs == [0, 1, 2]
-            assert [x async for x in f.echo.starmap.aio((i,) async for i in numbers(3))] == [0, 1, 2]
+            assert [x async for x in f.echo.starmap.aio((i,) async for i in numbers(3))] == [
+                0,
+                1,
+                2,
+            ]
             with pytest.raises(LookupError, match="no more"):
                 async for _ in f.echo.map.aio(broken()):
                     pass
@@ -190,7 +195,9 @@ def test_get_in_a_coroutine_gives_up_with_the_builtin_timeout_error(world):
     asyncio.run(main())
 
 
-@pytest.mark.xfail(strict=True, reason="waits of get_aio occupy every thread of the loop's executor")
+@pytest.mark.xfail(
+    strict=True, reason="waits of get_aio occupy every thread of the loop's executor"
+)
 def test_a_run_closes_while_many_coroutines_wait():
     async def main():
         run = b.app.run()
@@ -213,7 +220,9 @@ def test_a_run_closes_while_many_coroutines_wait():
     asyncio.run(main())
 
 
-@pytest.mark.xfail(strict=True, reason="a closed map's feeder goes on, and completions write to its closed eventfd")
+@pytest.mark.xfail(
+    strict=True, reason="a closed map's feeder goes on, and completions write to its closed eventfd"
+)
 def test_a_map_that_was_left_writes_to_no_descriptor(world):
     gate = threading.Event()
 
@@ -263,7 +272,8 @@ def test_two_loops_in_turn_and_in_threads():
         assert asyncio.run(main(0)) == [(0, i) for i in range(10)]
         found = {}
         threads = [
-            threading.Thread(target=lambda n=n: found.update({n: asyncio.run(main(n))})) for n in (1, 2, 3)
+            threading.Thread(target=lambda n=n: found.update({n: asyncio.run(main(n))}))
+            for n in (1, 2, 3)
         ]
         for thread in threads:
             thread.start()

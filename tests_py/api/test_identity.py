@@ -6,11 +6,13 @@ import pickle
 
 import bodies as b
 import functions as f
-import ionian
 import pytest
+
+import ionian
 from ionian import exception
 
 
+@pytest.mark.xfail(strict=True, reason="a worker looks a function up by its name, not in its app")
 def test_a_wrapped_function_is_the_wrapper_not_what_its_name_leads_to():
     with b.app.run():
         assert b.doubled.remote(3) == 6
@@ -18,6 +20,7 @@ def test_a_wrapped_function_is_the_wrapper_not_what_its_name_leads_to():
         assert b.decorated_twice.remote(3) == 8
 
 
+@pytest.mark.xfail(strict=True, reason="a worker looks a function up by its name, not in its app")
 def test_functions_of_one_name_defined_in_a_loop_stay_apart():
     with b.app.run():
         assert [function.remote(10) for function in b.in_a_loop] == [10, 11, 12]
@@ -64,29 +67,43 @@ def test_a_function_calls_itself_in_runs_of_its_own():
 
 
 def test_arguments_may_have_any_name():
-    named = dict(self=1, function=2, args=3, kwargs=4)
+    named = {"self": 1, "function": 2, "args": 3, "kwargs": 4}
     with b.app.run():
         assert b.takes_any_name.remote(**named) == [1, 2, 3, 4]
-        assert list(b.takes_any_name.map([1], kwargs=dict(function=2, args=3, kwargs=4))) == [[1, 2, 3, 4]]
+        rest = {"function": 2, "args": 3, "kwargs": 4}
+        assert list(b.takes_any_name.map([1], kwargs=rest)) == [[1, 2, 3, 4]]
 
 
 @pytest.mark.parametrize("method", ["spawn", "local"])
+@pytest.mark.xfail(strict=True, reason="their own parameter is named self")
 def test_arguments_may_have_any_name_in_other_forms(method):
     with b.app.run():
         made = getattr(b.takes_any_name, method)(self=1, function=2, args=3, kwargs=4)
         assert (made.get() if method == "spawn" else made) == [1, 2, 3, 4]
 
 
+@pytest.mark.xfail(
+    strict=True, reason="a function that was replaced keeps the pool of a run that ended"
+)
 def test_a_replaced_function_still_runs_itself_in_every_run():
     app = ionian.App("replaced")
     first = app.function(name="same", serialized=True)(lambda: "first")
     with pytest.warns(UserWarning, match="replaces"):
         second = app.function(name="same", serialized=True)(lambda: "second")
+    outcomes = []
     for _ in range(2):
         with app.run():
-            assert (first.remote(), second.remote()) == ("first", "second")
+            for function in (first, second):
+                try:
+                    outcomes.append(function.remote())
+                except exception.ExecutionError as exc:
+                    outcomes.append(str(exc))
+    assert outcomes == ["first", "second"] * 2
 
 
+@pytest.mark.xfail(
+    strict=True, reason="attributes of the decorated function overwrite those of the Function"
+)
 def test_a_function_keeps_the_name_and_documents_of_its_own():
     app = ionian.App("kept")
 
@@ -119,7 +136,9 @@ def test_a_function_may_be_registered_while_the_app_runs():
 
 
 @pytest.mark.parametrize(
-    "value", [print, len, int, __import__("functools").partial(print, 1)], ids=lambda v: type(v).__name__
+    "value",
+    [print, len, int, __import__("functools").partial(print, 1)],
+    ids=lambda v: type(v).__name__,
 )
 def test_callables_without_a_definition_are_refused_or_run(value):
     """Whatever is accepted at decoration can be sent; the rest is refused there."""

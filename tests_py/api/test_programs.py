@@ -72,7 +72,9 @@ def run(
     return ended.stdout
 
 
-RELATIVE = pytest.mark.xfail(strict=True, reason="a launcher loads the module of -m without its package")
+RELATIVE = pytest.mark.xfail(
+    strict=True, reason="a launcher loads the module of -m without its package"
+)
 
 PROGRAMS = {
     "script": ({"s.py": body()}, ["s.py", "a", "-b"]),
@@ -90,7 +92,11 @@ PROGRAMS = {
         ["-m", "pkg.mod", "a", "-b"],
     ),
     "-m of a package": (
-        {"pkg/__init__.py": "", "pkg/__main__.py": body("from .other import K"), "pkg/other.py": "K = 1"},
+        {
+            "pkg/__init__.py": "",
+            "pkg/__main__.py": body("from .other import K"),
+            "pkg/other.py": "K = 1",
+        },
         ["-m", "pkg", "a", "-b"],
     ),
     "directory": ({"d/__main__.py": body("import other"), "d/other.py": ""}, ["d", "a", "-b"]),
@@ -122,11 +128,18 @@ main = types.ModuleType("__main__")
 sys.modules["__main__"] = main
 exec(compile(open("cell.txt").read(), "<cell 1>", "exec"), main.__dict__)
 """
-    assert run(world, {"driver.py": driver, "cell.txt": body()}, ["driver.py"]) == "11 12 [13, 14] []\n"
+    assert (
+        run(world, {"driver.py": driver, "cell.txt": body()}, ["driver.py"])
+        == "11 12 [13, 14] []\n"
+    )
 
 
 def test_the_script_is_imported_once_and_its_main_block_runs_once(world):
-    printed = run(world, {"s.py": "print('imported as', __name__)\n" + body() + "    print('main block')"}, ["s.py"])
+    printed = run(
+        world,
+        {"s.py": "print('imported as', __name__)\n" + body() + "    print('main block')"},
+        ["s.py"],
+    )
     lines = printed.splitlines()
     assert lines.count("main block") == 1
     names = [line for line in lines if "imported as" in line]
@@ -188,7 +201,9 @@ def test_functions_of_a_module_are_run_by_a_driver_script(world):
     assert run(world, {"library.py": LIBRARY, "s.py": driver}, ["s.py"]) == "1\n"
 
 
-@pytest.mark.xfail(strict=True, reason="workers know the main script only if a function of the app is in it")
+@pytest.mark.xfail(
+    strict=True, reason="workers know the main script only if a function of the app is in it"
+)
 def test_objects_of_the_script_go_to_functions_of_another_module(world):
     driver = """
 import library
@@ -276,7 +291,9 @@ ENVIRONMENTS = {
     [
         pytest.param(
             name,
-            marks=pytest.mark.xfail(strict=True, reason="surrogates of os.environ do not reach the core")
+            marks=pytest.mark.xfail(
+                strict=True, reason="surrogates of os.environ do not reach the core"
+            )
             if "UTF-8" in name
             else (),
         )
@@ -303,7 +320,9 @@ if __name__ == "__main__":
         print(f.remote(1))
 """
     (world / "s.py").write_text(script)
-    ended = subprocess.run([sys.executable, "s.py"], cwd=world, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "s.py"], cwd=world, capture_output=True, text=True, timeout=60
+    )
     assert ended.stdout == "2\n"
     assert "fresh processes" in ended.stderr and "s.py started threads" in ended.stderr
     assert "(mine)" in ended.stderr

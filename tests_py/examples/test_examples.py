@@ -1,0 +1,99 @@
+"""Every example runs, on simulated GPUs and, where there is one, on a real one."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+EXAMPLES = {
+    "hello_gpu.py": ([], "the second call found it warm"),
+    "digits_sweep.py": (["--epochs", "3"], "9 trainings on"),
+    "fallbacks.py": (["--calls", "10"], "this machine can never grant it"),
+    "multi_gpu.py": ([], "device 1: GPU-"),
+    "train_subprocess.py": (["--epochs", "2"], "exit code 0"),
+}
+ON_ONE_GPU = EXAMPLES | {"multi_gpu.py": (["--gpus", "1"], "device 0: GPU-")}
+
+
+def run(name: str, options: list[str], arguments: list[str]) -> str:
+    path = ROOT / "examples" / "python" / name
+    ended = subprocess.run(
+        [sys.executable, "-m", "ionian", "run", *options, str(path), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def needs(name: str) -> None:
+    if name == "digits_sweep.py":
+        pytest.importorskip("sklearn", reason="needs scikit-learn")
+
+
+def test_each_example_is_in_the_table() -> None:
+    assert {path.name for path in (ROOT / "examples" / "python").glob("*.py")} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_on_simulated_gpus(name: str) -> None:
+    needs(name)
+    arguments, text = EXAMPLES[name]
+    assert text in run(name, ["--simulate", "A10G:2"], arguments)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_on_a_real_gpu(name: str) -> None:
+    needs(name)
+    arguments, text = ON_ONE_GPU[name]
+    out = run(name, [], arguments)
+    print(out)
+    assert text in out
+    assert "simulated" not in out
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The C++ package as `cmake --install` leaves it."""
+    build = next(
+        (
+            ROOT / "build" / name
+            for name in ("default", "dev")
+            if (ROOT / "build" / name / "build.ninja").exists()
+        ),
+        None,
+    )
+    if build is None:
+        pytest.skip("no CMake build here; `make build-cpp` makes it")
+    prefix = tmp_path_factory.mktemp("prefix")
+    command = ["cmake", "--install", str(build), "--prefix", str(prefix), "--component", "cpp"]
+    subprocess.run(command, check=True, capture_output=True)
+    return prefix
+
+
+def test_an_outside_cmake_project_finds_the_installed_package(installed, tmp_path) -> None:
+    project = ROOT / "examples" / "cmake_project"
+    configure = [
+        "cmake",
+        "-S",
+        str(project),
+        "-B",
+        str(tmp_path),
+        f"-DCMAKE_PREFIX_PATH={installed}",
+    ]
+    subprocess.run(configure, check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", str(tmp_path)], check=True, capture_output=True)
+    environment = dict(os.environ) | {"IONIAN_GPUS": "A10G:2"}
+    command = [str(tmp_path / "lease"), "H100", "A10G:2"]
+    ended = subprocess.run(command, input="\n", capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("GPU-") == 4 and "leased for [H100, A10G:2]" in ended.stdout
+    refused = subprocess.run([command[0], "H1O0"], capture_output=True, text=True, env=environment)
+    assert refused.returncode == 1 and '"H100"' in refused.stderr
