@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <unordered_map>
 
 #include "bindings.hpp"
 #include "exec/executor.hpp"
@@ -32,7 +33,7 @@ struct CallHandle {
 struct GroupHandle {
   ExecutorPtr executor;
   std::shared_ptr<ionian::CallGroup> group;
-  std::vector<std::weak_ptr<ionian::Call>> calls;  // for cancel
+  std::unordered_map<std::uint64_t, std::weak_ptr<ionian::Call>> calls;  // not taken yet
 };
 
 std::chrono::nanoseconds from_seconds(double seconds) {
@@ -91,11 +92,12 @@ py::tuple call(const PoolHandle& self, const py::bytes& head, const py::object& 
 std::vector<CallPtr> take(GroupHandle& self, std::size_t limit,
                           const std::optional<double>& timeout) {
   std::vector<CallPtr> taken = self.executor->take(*self.group, limit);
-  if (!taken.empty() || (timeout && *timeout <= 0)) return taken;
+  const bool wait = taken.empty() && !(timeout && *timeout <= 0);
   const TimePoint deadline = deadline_after(timeout);
-  while (taken.empty() && wait_interruptibly(*self.executor, *self.group, deadline)) {
+  while (wait && taken.empty() && wait_interruptibly(*self.executor, *self.group, deadline)) {
     taken = self.executor->take(*self.group, limit);
   }
+  for (const auto& call : taken) self.calls.erase(call->id);
   return taken;
 }
 
@@ -205,7 +207,7 @@ void bind_calls(py::module_& m) {
             CallHandle made{
                 self.executor,
                 submit(self, payload, group == nullptr ? nullptr : group->group, tag, false)};
-            if (group != nullptr) group->calls.push_back(made.call);
+            if (group != nullptr) group->calls.emplace(made.call->id, made.call);
             return made;
           },
           py::arg("head"), py::arg("buffers").none(true), py::arg("group").none(true) = py::none(),
@@ -229,6 +231,10 @@ void bind_calls(py::module_& m) {
             return wait_interruptibly(*self.executor, *self.call, deadline_after(timeout));
           },
           py::arg("timeout") = py::none(), "Returns whether it is done. Ctrl-C interrupts it.")
+      .def(
+          "watch", [](const CallHandle& self, int fd) { self.executor->watch(self.call, fd); },
+          py::arg("eventfd"), py::call_guard<py::gil_scoped_release>(),
+          "Has an eventfd written when the call is done, at once if it is.")
       .def(
           "result", [](const CallHandle& self) { return result_of(*self.call); },
           "(RETURNED | RAISED, head, buffers) of a call that is done; raises what ended it "
@@ -266,7 +272,7 @@ void bind_calls(py::module_& m) {
           },
           py::arg("limit"), py::arg("timeout") = py::none())
       .def("cancel", [](GroupHandle& self) {
-        for (const auto& weak : self.calls) {
+        for (const auto& [id, weak] : self.calls) {
           if (const CallPtr alive = weak.lock()) self.executor->cancel(alive, false);
         }
         self.calls.clear();

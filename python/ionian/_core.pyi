@@ -181,7 +181,7 @@ class Executor:
     @property
     def inventory(self) -> Inventory: ...
     def start_launcher(
-        self, *, argv: Sequence[str], env: Sequence[str], cwd: str, setup: bytes
+        self, *, argv: Sequence[str | bytes], env: Sequence[bytes], cwd: str | bytes, setup: bytes
     ) -> int:
         """Begins to import the user's module in the background; ``env`` is a list of "NAME=value"."""
     def create_pool(
@@ -242,6 +242,8 @@ class Call:
     def done(self) -> bool: ...
     def wait(self, timeout: float | None = None) -> bool:
         """Returns whether it is done. Releases the GIL; Ctrl-C interrupts it."""
+    def watch(self, eventfd: int) -> None:
+        """Has an eventfd written when the call is done, at once if it is."""
     def result(self) -> tuple[int, Any, list[Any]]:
         """(RETURNED | RAISED, head, buffers) of a call that is done: ``pickle.loads(head, buffers=buffers)``.
         Raises WorkerDiedError and the like, FunctionTimeoutError, RemoteError when cancelled."""

@@ -56,6 +56,7 @@ def run(worker: _core.Worker) -> None:
         return
     worker.reply(_core.RETURNED, b"", None)
     returned, raised = _core.RETURNED, _core.RAISED
+    pid, getpid = os.getpid(), os.getpid
     take, started, reply = worker.next, worker.started, worker.reply
     try:
         while (request := take()) is not None:
@@ -70,11 +71,15 @@ def run(worker: _core.Worker) -> None:
             started()
             try:
                 value = function(*args, **kwargs)
+                if getpid() != pid:
+                    _leave(0)  # a child that the function forked has come back from it
                 head, buffers = dumps(value, "the result")
                 reply(returned, head, buffers)
             except SystemExit as exc:
                 _leave(_exit_code(exc))
             except BaseException as exc:
+                if getpid() != pid:
+                    _leave(1)
                 reply(raised, encode_exception(exc), None)
             # What the call leaves behind is freed before the wait, not by the next call.
             del args, kwargs

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Completions:
-    """An eventfd that the core writes when a call of a group ends. Belongs to the running loop."""
+    """An eventfd that the core writes when a call ends. Belongs to the running loop.
+
+    The core writes to a duplicate of its own, so this one can be closed while calls are under way.
+    """
 
     def __init__(self) -> None:
         self.fd = -1
@@ -32,7 +35,6 @@ class Completions:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self._loop.remove_reader(self.fd)
-        # The descriptor itself is closed when the group can no longer write to it; see `remote`.
         os.close(self.fd)
 
     def _on_readable(self) -> None:
@@ -51,24 +53,36 @@ class Completions:
         self._changed.clear()
 
 
+async def done(call: _core.Call, timeout: float | None = None) -> bool:
+    """Waits until ``call`` is done; returns whether it is after ``timeout`` seconds."""
+    if call.done:
+        return True
+    loop = asyncio.get_running_loop()
+    deadline = None if timeout is None else loop.time() + timeout
+    with Completions() as completions:
+        call.watch(completions.fd)
+        while not call.done:
+            left = None if deadline is None else deadline - loop.time()
+            if left is not None and left <= 0:
+                return False
+            await completions.wait(left)
+    return True
+
+
 async def remote(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``Function.remote`` for coroutines. Cancelling the task cancels the call."""
-    head, buffers = serialization.dumps_call(args, kwargs)
-    loop = asyncio.get_running_loop()
-    pool = function._pool
-    if pool is None:  # the driver is asked for its GPUs, which takes its time
-        pool = await loop.run_in_executor(None, function.pool)
     from .call import value_of
 
-    with Completions() as completions:
-        group = _core.CallGroup(function.app.session(function.name).executor, completions.fd)
-        call = pool.submit(head, buffers, group)
-        try:
-            while not call.done:
-                await completions.wait(None)
-        finally:
-            group.cancel()  # does nothing to a call that is done
-        return value_of(call, function.name)
+    head, buffers = serialization.dumps_call(args, kwargs)
+    pool = function._pool
+    if pool is None:  # the driver is asked for its GPUs, which takes its time
+        pool = await asyncio.get_running_loop().run_in_executor(None, function.pool)
+    call = pool.submit(head, buffers)
+    try:
+        await done(call)
+    finally:
+        call.cancel()  # does nothing to a call that is done
+    return value_of(call, function.name)
 
 
 class AsyncSource(Iterator[Any]):

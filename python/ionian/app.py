@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import warnings
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,9 @@ class LocalEntrypoint:
         return f"LocalEntrypoint({self.name!r})"
 
 
+_apps: weakref.WeakSet[App] = weakref.WeakSet()
+
+
 class App:
     """Functions that run together. Make one at the top of a module; decorate functions with it."""
 
@@ -43,10 +47,16 @@ class App:
                 f"[App] invalid value for `name`: expected a string, got {type(name).__name__}"
             )
         self._name = name
+        _apps.add(self)
         self._session: Session | None = None
         self._lock = threading.Lock()
         self.registered_functions: dict[str, Function] = {}
         self.registered_entrypoints: dict[str, LocalEntrypoint] = {}
+
+    @staticmethod
+    def all() -> list[App]:
+        """Returns every app of this process."""
+        return list(_apps)
 
     @property
     def name(self) -> str | None:
@@ -186,6 +196,9 @@ class Run:
 
         app = self._app
         with app._lock:
+            if app._session is not None and not app._session.is_ours():
+                app._session.forget()  # of the process that forked this one
+                app._session = None
             if app._session is not None:
                 raise ExecutionError(f"[{app.name}] app.run() is open already; one run at a time")
             output = self._output or (Output() if self._show_output else None)
@@ -199,9 +212,8 @@ class Run:
     ) -> None:
         app = self._app
         session, app._session = app._session, None
-        for function in app.registered_functions.values():
-            function._forget()
         if session is not None:
+            session.forget()
             interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
             session.close(0.0 if interrupted else 5.0)
 

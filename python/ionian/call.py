@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from . import _core, serialization
@@ -19,8 +21,34 @@ def value_of(call: _core.Call, name: str) -> Any:
     raise serialization.decode_exception(head, name)
 
 
+class with_aio:  # noqa: N801  used as a decorator
+    """A method that has a form for coroutines beside it: ``call.get()``, ``await call.get.aio()``."""
+
+    def __init__(self, sync: Callable[..., Any]) -> None:
+        self._sync = sync
+        self._aio: Callable[..., Any] | None = None
+        self.is_static = False
+
+    def form(self, aio: Callable[..., Any]) -> Callable[..., Any]:
+        self._aio = aio
+        return aio
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        bound = () if self.is_static or instance is None else (instance,)
+        method = functools.partial(self._sync, *bound)
+        method.aio = functools.partial(self._aio, *bound)  # type: ignore[attr-defined, arg-type]
+        return method
+
+
 class FunctionCall:
-    """Returned by ``Function.spawn``. Thread-safe."""
+    """Returned by ``Function.spawn``. Thread-safe. Methods have ``.aio`` forms for coroutines.
+
+    ``get(timeout=None)``: the result, as often as it is asked for, or what the function raised; the
+    builtin ``TimeoutError`` if the call is not done within ``timeout`` seconds.
+    ``cancel(terminate_containers=False)``: ends the call: ``get`` raises RemoteError, the function gets
+    InputCancellation; with ``terminate_containers`` its worker is killed.
+    ``gather(*calls)``: the results in order; the first failure in that order is raised.
+    """
 
     def __init__(self, call: _core.Call, name: str, run_id: str) -> None:
         self._call = call
@@ -32,47 +60,52 @@ class FunctionCall:
         """An id of this call, unique on this machine."""
         return f"fc-{self._run_id[:16]}{self._call.id:08d}"
 
+    @with_aio
     def get(self, timeout: float | None = None) -> Any:
-        """Returns the result, as often as it is asked for; raises what the function raised.
+        self._check(self._call.wait(timeout), timeout)
+        return value_of(self._call, self._name)
 
-        Raises the builtin ``TimeoutError`` if the call is not done within ``timeout`` seconds.
-        """
-        if not self._call.wait(timeout):
+    @get.form
+    async def _get(self, timeout: float | None = None) -> Any:
+        from . import aio
+
+        self._check(await aio.done(self._call, timeout), timeout)
+        return value_of(self._call, self._name)
+
+    def _check(self, done: bool, timeout: float | None) -> None:
+        if not done:
             raise builtins.TimeoutError(
                 f"[{self._name}] {self.object_id} is not done after {timeout:g} s; it goes on, ask again"
             )
-        return value_of(self._call, self._name)
 
-    async def get_aio(self, timeout: float | None = None) -> Any:
-        """``get`` for coroutines."""
-        import asyncio
-
-        for _ in range(100):  # most calls that are worth awaiting end later than this
-            if self._call.done:
-                break
-            await asyncio.sleep(0)
-        else:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, self._call.wait, timeout)
-        return self.get(0)
-
+    @with_aio
     def cancel(self, terminate_containers: bool = False) -> None:
-        """Ends the call: ``get`` raises RemoteError, the function gets InputCancellation.
+        self._call.cancel(terminate_containers)
 
-        ``terminate_containers``: kill its worker, for a body that does not react.
-        """
+    @cancel.form
+    async def _cancel(self, terminate_containers: bool = False) -> None:
         self._call.cancel(terminate_containers)
 
     @staticmethod
-    def gather(*calls: FunctionCall) -> list[Any]:
-        """Returns the results in order. The first failure in that order is raised."""
+    def _checked(calls: tuple[Any, ...]) -> None:
         for call in calls:
             if not isinstance(call, FunctionCall):
                 raise InvalidError(
                     f"[FunctionCall.gather] expected calls returned by .spawn(), got {type(call).__name__}; "
                     "write FunctionCall.gather(*calls)"
                 )
+
+    @with_aio
+    def gather(*calls: Any) -> list[Any]:
+        FunctionCall._checked(calls)
         return [call.get() for call in calls]
+
+    @gather.form
+    async def _gather(*calls: Any) -> list[Any]:
+        FunctionCall._checked(calls)
+        return [await call.get.aio() for call in calls]
+
+    gather.is_static = True
 
     def __repr__(self) -> str:
         return f"FunctionCall({self.object_id!r}, function={self._name!r})"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
+import io
 import os
 import sys
 import types
@@ -44,8 +45,9 @@ def describe(
     if script is not None:
         setup["script"] = script
         setup["name"] = os.path.basename(script[0])
-    elif "__main__" in modules and (main := main_source()) is not None:
+    elif (main := main_source()) is not None:
         setup["main"] = main
+        setup["main_first"] = "__main__" in modules  # else when an object of it is sent
         setup["name"] = os.path.basename(main["path"]) if "path" in main else main["module"]
         sys.modules.setdefault(ALIAS, sys.modules["__main__"])
     elif setup["modules"]:
@@ -89,6 +91,44 @@ def _execute(name: str, path: str, *, marked: bool = False) -> types.ModuleType:
     return module
 
 
+class _LazyMain(types.ModuleType):
+    """Stands for a main script whose functions are elsewhere: loaded when something of it is needed."""
+
+    def __init__(self, source: dict[str, str]) -> None:
+        super().__init__(ALIAS)
+        self.__dict__["_source"] = source
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(_load_source(self.__dict__["_source"]), name)
+
+
+def _load_source(source: dict[str, str]) -> types.ModuleType:
+    """Runs the program that was started, as the module that ``__main__`` means from here on."""
+    module = types.ModuleType(ALIAS)
+    if "path" in source:
+        path = source["path"]
+        with io.open_code(path) as file:
+            code = compile(file.read(), path, "exec")
+    else:
+        spec = importlib.util.find_spec(source["module"])
+        loader: Any = spec.loader if spec is not None else None
+        if spec is None or not hasattr(loader, "get_code"):
+            raise ImportError(f"no module named {source['module']!r}")
+        code, path = loader.get_code(spec.name), str(spec.origin)
+        # As in the caller: relative imports need the package, multiprocessing the module's name.
+        module.__spec__ = spec
+        module.__package__ = spec.parent
+    module.__file__ = path
+    sys.modules[ALIAS] = sys.modules["__main__"] = module
+    try:
+        exec(code, module.__dict__)
+    except _runtime.ReachedRun:
+        pass
+    return module
+
+
 def load_script(path: str) -> tuple[types.ModuleType, str]:
     """Imports a file as the command line does: under its own name, its directory first on the path.
 
@@ -109,18 +149,13 @@ def load_main(setup: dict[str, Any]) -> None:
     sys.path[:] = setup["sys_path"]
     sys.argv[:] = setup["argv"]
     main = setup.get("main")
-    if main is not None:
-        if "path" in main:
-            module = _execute(ALIAS, main["path"])
-        else:
-            spec = importlib.util.find_spec(main["module"])
-            if spec is None or spec.origin is None:
-                raise ImportError(f"no module named {main['module']!r}")
-            module = _execute(ALIAS, spec.origin)
-        sys.modules["__main__"] = module
+    if main is not None and setup["main_first"]:
+        _load_source(main)
+    elif main is not None:
+        sys.modules[ALIAS] = sys.modules["__main__"] = _LazyMain(main)
     elif "script" in setup:
         path, name = setup["script"]
-        sys.modules[ALIAS] = _execute(name, path)
+        sys.modules[ALIAS] = _execute(name, path, marked=True)
     for name in setup["modules"]:
         importlib.import_module(name)
     for name in setup["preload"]:

@@ -25,7 +25,7 @@ class Method(Protocol):
 
     aio: Callable[..., Any]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class Function:
@@ -51,7 +51,7 @@ class Function:
         self.options = options
         self._pool: _core.Pool | None = None
         self._call: Callable[..., tuple[int, Any, list[Any]]] | None = None
-        functools.update_wrapper(self, raw)
+        functools.update_wrapper(self, raw, updated=())  # its attributes must not replace ours
         self._make_methods()
 
     def _make_methods(self) -> None:
@@ -99,24 +99,24 @@ class Function:
         self._pool = None
         self._call = None
 
-    def local(self, *args: Any, **kwargs: Any) -> Any:
+    def local(self, /, *args: Any, **kwargs: Any) -> Any:
         """Runs the function in this process; a coroutine function returns its coroutine."""
         return self.raw(*args, **kwargs)
 
-    def _spawn(self, *args: Any, **kwargs: Any) -> FunctionCall:
+    def _spawn(self, /, *args: Any, **kwargs: Any) -> FunctionCall:
         head, buffers = serialization.dumps_call(args, kwargs)
         call = self.pool().submit(head, buffers)
         return FunctionCall(call, self.name, self.app.session(self.name).executor.run_id)
 
-    async def _remote_aio(self, *args: Any, **kwargs: Any) -> Any:
+    async def _remote_aio(self, /, *args: Any, **kwargs: Any) -> Any:
         from . import aio
 
         return await aio.remote(self, args, kwargs)
 
-    async def _spawn_aio(self, *args: Any, **kwargs: Any) -> FunctionCall:
+    async def _spawn_aio(self, /, *args: Any, **kwargs: Any) -> FunctionCall:
         return self._spawn(*args, **kwargs)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         raise InvalidError(
             f"[{self.name}] calling it directly does not say where it should run\n"
             f"next: write {self.name}.remote(...) for a worker with its GPUs, {self.name}.local(...) to run it here"

@@ -67,33 +67,31 @@ def _find(module_name: str, qualname: str, name: str) -> Any:
     module = sys.modules.get(module_name)
     if module is None:
         module = importlib.import_module(module_name)
-    found: Any = module
+    # The app knows which function it decorated; the name in the module can mean something else now.
+    found: Any = _registered(module, qualname, name)
+    if found is not None:
+        return found
+    found = module
     try:
         for part in qualname.split("."):
-            found = (
-                inspect.getattr_static(found, part)
-                if isinstance(found, type)
-                else getattr(found, part)
-            )
+            found = getattr(found, part)
     except AttributeError:
-        found = None
-    if found is None or not (hasattr(found, "raw") or callable(found)):
-        found = _registered(module, name)
-    if found is None:
         raise InvalidError(
             f"[{name}] the worker imported {module_name} but found no {qualname} there\n"
             'next: define functions at the top of the module, not under `if __name__ == "__main__":`'
-        )
+        ) from None
     return found
 
 
-def _registered(module: types.ModuleType, name: str) -> Any:
-    """Looks the function up in the apps of its module: its name there can mean something else now."""
+def _registered(module: types.ModuleType, qualname: str, name: str) -> Any:
     from .app import App
 
-    for value in vars(module).values():
-        if isinstance(value, App) and name in value.registered_functions:
-            return value.registered_functions[name]
+    for app in App.all():
+        function = app.registered_functions.get(name)
+        if function is None or function.raw.__qualname__ != qualname:
+            continue
+        if sys.modules.get(function.raw.__module__) is module:
+            return function
     return None
 
 

@@ -62,6 +62,8 @@ class _Feed:
         try:
             while self.submitted - self.finished < _OUTSTANDING and self.bytes < _OUTSTANDING_BYTES:
                 args = next(inputs)
+                if self._stopped:  # the map was left while its iterator was waited for
+                    return
                 head, buffers = dumps(args, kwargs)
                 if buffers is not None:
                     size = sum(memoryview(buffer).nbytes for buffer in buffers)

@@ -131,9 +131,10 @@ class Session:
         )
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         return self.executor.start_launcher(
-            argv=[sys.executable, *flags, "-c", start],
-            env=[f"{name}={value}" for name, value in env.items()],
-            cwd=cwd,
+            argv=[os.fsencode(sys.executable), *flags, "-c", start],
+            # As bytes: what is not UTF-8 reaches the workers as it is.
+            env=[os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()],
+            cwd=os.fsencode(cwd),
             setup=pickle.dumps(setup),
         )
 
@@ -170,8 +171,17 @@ class Session:
             self._pools[id(function)] = (function, pool)
             return pool
 
+    def is_ours(self) -> bool:
+        """Returns whether this process opened the run, and not one that forked it."""
+        return os.getpid() == self._pid
+
+    def forget(self) -> None:
+        """Lets the functions go: their next call looks for a run again."""
+        for function, _ in self._pools.values():
+            function._forget()
+
     def check_process(self) -> None:
-        if os.getpid() != self._pid:
+        if not self.is_ours():
             raise ExecutionError(
                 f"[{self.app.name}] this run belongs to process {self._pid}, not to the child that was "
                 f"forked from it ({os.getpid()}); open app.run() here"

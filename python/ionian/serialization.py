@@ -169,7 +169,7 @@ def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
 def _short(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception:
+    except BaseException:
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -182,7 +182,7 @@ def _short_text(exc: BaseException) -> str:
 def _message(exc: BaseException) -> str:
     try:
         text = str(exc)
-    except Exception as broken:
+    except BaseException as broken:
         text = f"<its text cannot be had: {type(broken).__name__}>"
     return _capped(text, _MAX_MESSAGE)
 
@@ -207,7 +207,7 @@ def traceback_text(exc: BaseException) -> str:
     try:
         lines = traceback.format_exception(type(exc), exc, _own_frames_cut(exc))
         return _capped("".join(lines), _MAX_TRACEBACK)
-    except Exception:
+    except BaseException:
         return f"{type(exc).__qualname__}: {_message(exc)}\n(its traceback cannot be printed)\n"
 
 

@@ -38,7 +38,7 @@ async def _map(function, *inputs):
 
 AWAITED = {
     "remote": lambda seconds: b.alone.remote.aio(seconds),
-    "spawn and get": lambda seconds: b.alone.spawn(seconds).get_aio(),
+    "spawn and get": lambda seconds: b.alone.spawn(seconds).get.aio(),
     "map": lambda seconds: _map(b.alone, seconds),
 }
 
@@ -107,7 +107,7 @@ def test_failures_reach_the_awaiting_task():
                 await f.die.remote.aio("kill")
             call = await f.fail.spawn.aio("key")
             with pytest.raises(KeyError):
-                await call.get_aio()
+                await call.get.aio()
             results = [r async for r in f.fail.map.aio(["none", "key"], return_exceptions=True)]
             assert results[0] is None and isinstance(results[1], KeyError)
 
@@ -174,7 +174,7 @@ def test_a_timeout_of_the_loop_ends_the_wait(world, form):
             awaited = {
                 "remote": lambda: f.wait_for.remote.aio(path),
                 "map": lambda: _map(f.wait_for, path),
-                "get": lambda: f.wait_for.spawn(path).get_aio(),
+                "get": lambda: f.wait_for.spawn(path).get.aio(),
             }[form]()
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(awaited, 0.2)
@@ -188,22 +188,22 @@ def test_get_in_a_coroutine_gives_up_with_the_builtin_timeout_error(world):
         async with f.app.run():
             call = f.wait_for.spawn(str(world / "go"))
             with pytest.raises(TimeoutError, match="goes on"):
-                await call.get_aio(timeout=0.05)
+                await call.get.aio(timeout=0.05)
             (world / "go").touch()
-            assert await call.get_aio(timeout=20) == "done"
+            assert await call.get.aio(timeout=20) == "done"
 
     asyncio.run(main())
 
 
 @pytest.mark.xfail(
-    strict=True, reason="waits of get_aio occupy every thread of the loop's executor"
+    strict=True, reason="waits of get.aio occupy every thread of the loop's executor"
 )
 def test_a_run_closes_while_many_coroutines_wait():
     async def main():
         run = b.app.run()
         await run.__aenter__()
         calls = [b.alone.spawn(1000) for _ in range(50)]
-        # What get_aio waits with, without the seconds that it spends on asking before.
+        # What get.aio waits with, without the seconds that it spends on asking before.
         loop = asyncio.get_running_loop()
         waits = [loop.run_in_executor(None, call._call.wait, None) for call in calls]
         closing = asyncio.ensure_future(run.__aexit__(None, None, None))

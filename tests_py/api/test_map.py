@@ -181,7 +181,7 @@ def test_coroutines_have_every_form():
             assert [x async for x in f.echo.starmap.aio([(1,), (2,)])] == [1, 2]
             await f.echo.for_each.aio([1])
             call = await f.echo.spawn.aio(5)
-            assert await call.get_aio() == 5
+            assert await call.get.aio() == 5
             with pytest.raises(KeyError):
                 await f.fail.remote.aio("key")
             with pytest.raises(exception.InvalidError, match="map.aio"):

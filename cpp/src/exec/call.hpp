@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "exec/channel.hpp"
+#include "ionian/fd.hpp"
 
 namespace ionian {
 
@@ -52,18 +53,20 @@ class Call : public Waitable {
   int lost_starts = 0;         // workers that died while they read its arguments
   std::optional<Received> reply;
   std::exception_ptr failure;
+  std::vector<UniqueFd> watchers;  // eventfds written when it is done; see Executor::watch
 };
 using CallPtr = std::shared_ptr<Call>;
 
 /// Calls whose completions are taken one by one, in the order in which they end.
 class CallGroup : public Waitable {
  public:
-  explicit CallGroup(int fd = -1) : notify_fd(fd) {}
+  /// `fd` is an eventfd to write at each completion, -1 for none; duplicated, so close yours freely.
+  explicit CallGroup(int fd = -1);
   [[nodiscard]] bool ready() const override { return !done.empty(); }
 
   std::deque<CallPtr> done;
   std::size_t pending = 0;  // submitted and not yet taken from `done`
-  const int notify_fd;      // an eventfd written at each completion, -1 for none
+  const UniqueFd completions;  // the eventfd, if one was given
 };
 
 }  // namespace ionian

@@ -1,9 +1,12 @@
 #include "exec/executor.hpp"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <utility>
 
 #include "exec/fork_guard.hpp"
 #include "exec/process.hpp"
@@ -28,6 +31,11 @@ unsigned usable_processors() {
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
 }
 
+void write_one(int event_fd) {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(event_fd, &one, sizeof(one));
+}
+
 OwnedPayload copy(const Payload& payload) {
   OwnedPayload owned;
   owned.head.assign(payload.head.begin(), payload.head.end());
@@ -37,6 +45,18 @@ OwnedPayload copy(const Payload& payload) {
 }
 
 }  // namespace
+
+CallGroup::CallGroup(int fd)
+    : completions(fd < 0 ? UniqueFd() : UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 3))) {
+  if (fd >= 0 && !completions) throw_errno("duplicate an eventfd", errno);
+}
+
+void Executor::watch(const CallPtr& call, int fd) {
+  const Lock lock(mutex_);
+  if (call->state == Call::State::kDone) return write_one(fd);
+  call->watchers.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!call->watchers.back()) throw_errno("duplicate an eventfd", errno);
+}
 
 Executor::Executor(ExecutorOptions options)
     : options_(std::move(options)),
@@ -270,14 +290,14 @@ void Executor::complete(const CallPtr& call) {
   call->borrowed = {};
   if (!call->attended) --unattended_;
   call->notify();
-  if (!call->group) return;
-  CallGroup& group = *call->group;
-  group.done.push_back(call);
-  group.notify();
-  if (group.notify_fd >= 0) {
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(group.notify_fd, &one, sizeof(one));
-  }
+  for (const auto& watcher : call->watchers) write_one(watcher.get());
+  call->watchers.clear();
+  // The group leads to the call from here on, and not the other way round: no cycle.
+  const auto group = std::exchange(call->group, nullptr);
+  if (!group) return;
+  group->done.push_back(call);
+  group->notify();
+  if (group->completions) write_one(group->completions.get());
 }
 
 void Executor::fail(const CallPtr& call, std::exception_ptr why) {
@@ -321,7 +341,8 @@ bool Executor::wait(const Waitable& target, sys::TimePoint deadline) {
       const auto spin = spin_time();
       lock.unlock();
       const auto now = sys::Clock::now();
-      const auto limit = std::min<nanoseconds>(deadline - now, stuck ? kLookForStuck : kLookAgain);
+      const auto limit = deadline <= now ? nanoseconds(0)
+                                           : std::min<nanoseconds>(deadline - now, stuck ? kLookForStuck : kLookAgain);
       bool rang = false;
       if (limit.count() > 0) {
         rang = spin.count() > 0 && doorbell_.spin(seen, spin);

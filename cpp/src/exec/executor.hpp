@@ -129,6 +129,8 @@ class Executor {
   bool wait(const Waitable& target, sys::TimePoint deadline);
   /// Returns a call of the group that is done, nullptr if none is. Takes up to `limit` into `more`.
   std::vector<CallPtr> take(CallGroup& group, std::size_t limit);
+  /// Has an eventfd written when the call is done, at once if it is. The descriptor is duplicated.
+  void watch(const CallPtr& call, int fd);
   /// Ends a call: it fails with RemoteError at once; its body is interrupted, or with `terminate`
   /// its worker killed.
   void cancel(const CallPtr& call, bool terminate);

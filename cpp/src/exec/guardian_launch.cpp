@@ -106,7 +106,8 @@ void Guardian::serve_launcher(std::uint32_t id) {
 void Guardian::launcher_gone(std::uint32_t id) {
   LauncherState& launcher = launchers_.at(id);
   launcher.socket.close();
-  if (!launcher.failed) {
+  const bool again = launcher.ready && !launcher.failed && !shutdown_at_ && !caller_gone_;
+  if (!launcher.failed && !again) {
     launcher.failed = true;
     while (forward_output(0, 1, launcher.out) || forward_output(0, 2, launcher.err)) {
     }
@@ -126,6 +127,11 @@ void Guardian::launcher_gone(std::uint32_t id) {
     exited.worker = key;
     exited.cause = "its launcher died";
     worker_ended(exited);
+  }
+  // It had imported the code once, so it can again: only calls that were its to start are lost.
+  if (again) {
+    launcher.ready = false;
+    start_launcher(launcher.order);  // in place: handlers of this round refer to it
   }
 }
 

@@ -108,7 +108,7 @@ def _series(function: Any, count: int, blocks: int = 9) -> tuple[Series, Series]
 
 
 def run(effort: Effort, pinning: str) -> list[Line]:
-    count = effort.pick(10, 5)
+    count = effort.pick(16, 5)
     lines = []
     with workload.victims.run(simulate="A10G:1"):
         for function, kind in (

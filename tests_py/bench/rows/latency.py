@@ -50,7 +50,7 @@ def run(effort: Effort, pinning: str) -> list[Line]:
     """Rows 1 and 2."""
     if skipped := _nobody_to_spread_over(1, "warm .remote() of a no-op", pinning):
         return skipped
-    calls, peer_calls = effort.pick(3000, 1000), effort.pick(500, 150)
+    calls, peer_calls = effort.pick(5000, 1000), effort.pick(800, 150)
     with both_warm(pinning) as (peer, echoes):
         ours = workload.remote_noop.remote
         submit, noop = peer.submit, workload.noop
@@ -85,7 +85,7 @@ def run_paced(effort: Effort, pinning: str) -> list[Line]:
     """Row 3, and what idle workers cost."""
     if skipped := _nobody_to_spread_over(3, "a call every 5 ms", pinning):
         return skipped
-    calls = effort.pick(100, 18)
+    calls = effort.pick(120, 16)
     with both_warm(pinning) as (peer, echoes):
         ours = workload.remote_noop.remote
         submit, noop = peer.submit, workload.noop

@@ -17,7 +17,7 @@ PEER = "PPE"
 def run(effort: Effort, pinning: str) -> list[Line]:
     array = np.ones(workload.ARRAY_BYTES // 8)
     shared = np.frombuffer(mmap.mmap(-1, array.nbytes))
-    calls, peer_calls = effort.pick(12, 6), effort.pick(2, 1)
+    calls, peer_calls = effort.pick(15, 6), effort.pick(3, 1)
     with ProcessPoolExecutor(1) as peer:
         peer.submit(workload.small).result()
         with workload.app.run():
