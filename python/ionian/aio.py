@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core, serialization
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from .function import Function
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Runs a function that blocks in a thread of its own: the loop's may all be waiting for it."""
+    threads = ThreadPoolExecutor(1, "ionian")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *args)
+    finally:
+        threads.shutdown(wait=False)
 
 
 class Completions:
@@ -76,7 +88,7 @@ async def remote(function: Function, args: tuple[Any, ...], kwargs: dict[str, An
     head, buffers = serialization.dumps_call(args, kwargs)
     pool = function._pool
     if pool is None:  # the driver is asked for its GPUs, which takes its time
-        pool = await asyncio.get_running_loop().run_in_executor(None, function.pool)
+        pool = await in_thread(function.pool)
     call = pool.submit(head, buffers)
     try:
         await done(call)

@@ -218,13 +218,13 @@ class Run:
             session.close(0.0 if interrupted else 5.0)
 
     async def __aenter__(self) -> App:
-        import asyncio
+        from . import aio
 
-        return await asyncio.get_running_loop().run_in_executor(None, self.__enter__)
+        return await aio.in_thread(self.__enter__)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        import asyncio
+        from . import aio
 
-        await asyncio.get_running_loop().run_in_executor(None, self.__exit__, kind, exc, tb)
+        await aio.in_thread(self.__exit__, kind, exc, tb)

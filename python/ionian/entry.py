@@ -1,7 +1,7 @@
 """What a launcher imports: the program that was started, under a name that is not ``__main__``.
 
 Objects of the main script are pickled by name. In the caller they live in ``__main__``, in a worker
-in ``__ionian_main__``; each side knows both names, so they find each other, and an
+in ``__mp_main__``; each side knows both names, so they find each other, and an
 ``if __name__ == "__main__":`` does not run twice.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from . import _runtime
 
-ALIAS = "__ionian_main__"
+ALIAS = "__mp_main__"  # the name that multiprocessing gives it in its children, so both agree
 
 #: In a launcher and its workers: what was loaded. A nested run loads the same.
 loaded: dict[str, Any] | None = None

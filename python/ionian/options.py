@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ _OLD_NAMES = {
 _NAMES = "gpu name env timeout min_containers max_containers buffer_containers scaledown_window serialized".split()
 _DEFAULT_TIMEOUT = 300.0
 _DEFAULT_WINDOW = 60.0
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +104,20 @@ def _accept_others(given: dict[str, Any]) -> None:
         )
 
 
+def _shown(value: object) -> str:
+    text = (
+        "a number of many digits" if isinstance(value, int) and abs(value) > 10**20 else repr(value)
+    )
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _count(given: dict[str, Any], name: str) -> int:
     value = given.get(name)
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
         raise InvalidError(
-            f"[app.function] expected {name}= to be a whole number from 0, got {value!r}"
+            f"[app.function] expected {name}= to be a whole number from 0 to {_MOST}, got {_shown(value)}"
         )
     return value
 
@@ -119,9 +127,9 @@ def _seconds(given: dict[str, Any], name: str, default: float, *, optional: bool
     if value is None and optional:
         return default
     good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or value <= 0:
+    if not good or not 0 < value <= sys.float_info.max:
         raise InvalidError(
-            f"[app.function] expected {name}= in seconds, more than 0, got {value!r}"
+            f"[app.function] expected {name}= in seconds, more than 0, got {_shown(value)}"
             + (
                 "\nnext: for hours of work write e.g. timeout=24 * 3600"
                 if name == "timeout"

@@ -27,6 +27,11 @@ script: tuple[str, str] | None = None
 Progress = Callable[[str, int, "int | None", bool], None]
 
 
+def _plain(name: str) -> str:
+    """Returns a name that can be shown and sent: a lone surrogate is no text."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 class Output:
     """Shows what workers print and what the run has to say. Replace it to show it differently."""
 
@@ -68,7 +73,7 @@ class Session:
         self.executor = _core.Executor(
             guardian=os.environ.get("IONIAN_GUARDIAN")
             or os.path.join(_PACKAGE, "_bin", "ionian-guardian"),
-            app=app.name or "",
+            app=_plain(app.name or ""),
             simulate=simulate,
             match=self._match,
             lock_dir=os.environ.get("IONIAN_LOCK_DIR", ""),
@@ -159,7 +164,7 @@ class Session:
             options = function.options
             pool = self.executor.create_pool(
                 launcher=self._launcher(function),
-                name=function.name,
+                name=_plain(function.name),
                 gpu=options.gpu,
                 setup=function_spec.make_spec(function.raw, function.name, options.serialized),
                 min_containers=options.min_containers,

@@ -1,5 +1,6 @@
-// The allocator's decisions. A grant here is a decision, not a launch: no process is started, no lock
-// taken. What a launch costs is in executor_bench (WorkerStart) and in the Python bench's row 8.
+// The allocator's decisions. A grant here is a decision, not a launch: no process is started, no
+// lock taken. What a launch costs is in executor_bench (WorkerStart) and in the Python bench's
+// row 8.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -15,7 +16,8 @@ namespace {
 
 /// A machine with everything free, and requests bound to it.
 struct Bench {
-  explicit Bench(Inventory inventory_) : inventory(std::move(inventory_)), state(Machine(inventory)) {}
+  explicit Bench(Inventory inventory_)
+      : inventory(std::move(inventory_)), state(Machine(inventory)) {}
 
   [[nodiscard]] std::vector<Alternative> bound(const std::vector<std::string>& texts) const {
     const GpuRequest request = GpuRequest::parse(texts);
@@ -56,11 +58,13 @@ void GrantAndGiveBack(benchmark::State& state, const std::function<Inventory()>&
   state.SetItemsProcessed(state.iterations());
 }
 
-/// A full machine with a queue: each release grants the oldest waiter, and a new one takes its place.
+/// A full machine with a queue: each release grants the oldest waiter, and a new one takes its
+/// place.
 void GrantFromQueue(benchmark::State& state) {
   Bench bench(machines::dgx_h100());
   const std::vector<std::vector<Alternative>> mixture{
-      bench.bound({"H100"}), bench.bound({"H100:2"}), bench.bound({"H200", "any:4"}), bench.bound({"any"})};
+      bench.bound({"H100"}), bench.bound({"H100:2"}), bench.bound({"H200", "any:4"}),
+      bench.bound({"any"})};
   std::uint64_t next = 0;
   std::int64_t grants = 0;
   const auto ask = [&] {
@@ -81,9 +85,12 @@ using Texts = std::vector<std::string>;
 BENCHMARK_CAPTURE(GrantAndGiveBack, one_of_8, machines::dgx_h100, Texts{"H100"});
 BENCHMARK_CAPTURE(GrantAndGiveBack, gang_of_4_of_8, machines::dgx_h100, Texts{"H100:4"});
 BENCHMARK_CAPTURE(GrantAndGiveBack, gang_of_4_of_a_cube_mesh, machines::dgx_v100, Texts{"any:4"});
-BENCHMARK_CAPTURE(GrantAndGiveBack, second_fallback, machines::dgx_a100, Texts{"B200:8", "H100:2", "A100:2"});
-BENCHMARK_CAPTURE(GrantAndGiveBack, one_of_64, [] { return many_l40s(64); }, Texts{"L40S"});
-BENCHMARK_CAPTURE(GrantAndGiveBack, one_of_512, [] { return many_l40s(512); }, Texts{"L40S"});
+BENCHMARK_CAPTURE(GrantAndGiveBack, second_fallback, machines::dgx_a100,
+                  Texts{"B200:8", "H100:2", "A100:2"});
+BENCHMARK_CAPTURE(
+    GrantAndGiveBack, one_of_64, [] { return many_l40s(64); }, Texts{"L40S"});
+BENCHMARK_CAPTURE(
+    GrantAndGiveBack, one_of_512, [] { return many_l40s(512); }, Texts{"L40S"});
 BENCHMARK(GrantFromQueue)->ArgName("waiting")->Arg(1)->Arg(16)->Arg(256);
 
 }  // namespace

@@ -121,7 +121,12 @@ void Throughput(benchmark::State& state) {
 }
 
 BENCHMARK(RoundTripInOneThread)->Arg(0)->Arg(64)->Arg(4096);
-BENCHMARK(RoundTrip)->ArgNames({"one_core", "spin_us"})->Args({0, 40})->Args({0, 0})->Args({1, 0})->UseRealTime();
+BENCHMARK(RoundTrip)
+    ->ArgNames({"one_core", "spin_us"})
+    ->Args({0, 40})
+    ->Args({0, 0})
+    ->Args({1, 0})
+    ->UseRealTime();
 BENCHMARK(Throughput)->Arg(1)->Arg(16)->Arg(48)->UseRealTime();
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Calls through a real executor: guardian, launcher and workers, without an interpreter in any of them.
+// Calls through a real executor: guardian, launcher and workers, without an interpreter in any of
+// them.
 #include <benchmark/benchmark.h>
 
 #include <memory>
@@ -82,8 +83,10 @@ void Throughput(benchmark::State& state) {
   std::size_t finished = 0;
   for (auto _ : state) {
     while (finished == 0) {
-      for (; under_way < depth; ++under_way) run.executor().submit(run.pool(), Run::payload("echo x"), group);
-      if (!run.executor().wait(*group, sys::Clock::now() + 10s)) return state.SkipWithError("no answer");
+      for (; under_way < depth; ++under_way)
+        run.executor().submit(run.pool(), Run::payload("echo x"), group);
+      if (!run.executor().wait(*group, sys::Clock::now() + 10s))
+        return state.SkipWithError("no answer");
       finished = run.executor().take(*group, 256).size();
       under_way -= finished;
     }
@@ -104,7 +107,8 @@ void WorkerStart(benchmark::State& state) {
     run.wait_until_no_worker_is_left();
     const auto begin = std::chrono::steady_clock::now();
     if (!run.call("echo x")) return state.SkipWithError("no answer");
-    state.SetIterationTime(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    state.SetIterationTime(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
 }
 
@@ -115,7 +119,8 @@ void DeathToError(benchmark::State& state) {
     if (!run.call("echo x")) return state.SkipWithError("no answer");
     const auto begin = std::chrono::steady_clock::now();
     if (run.call("kill 9")) return state.SkipWithError("a killed worker answered");
-    state.SetIterationTime(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    state.SetIterationTime(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
 }
 
@@ -128,7 +133,13 @@ void WholeRun(benchmark::State& state) {
 
 BENCHMARK(RoundTrip)->ArgName("one_core")->Arg(0)->Arg(1)->UseRealTime();
 BENCHMARK(Throughput)->Arg(1)->Arg(64)->Arg(1000)->UseRealTime();
-BENCHMARK(WorkerStart)->ArgName("gpu")->Arg(0)->Arg(1)->UseManualTime()->Iterations(100)->Unit(benchmark::kMicrosecond);
+BENCHMARK(WorkerStart)
+    ->ArgName("gpu")
+    ->Arg(0)
+    ->Arg(1)
+    ->UseManualTime()
+    ->Iterations(100)
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK(DeathToError)->UseManualTime()->Iterations(100)->Unit(benchmark::kMicrosecond);
 BENCHMARK(WholeRun)->UseRealTime()->Iterations(20)->Unit(benchmark::kMillisecond);
 

@@ -54,7 +54,8 @@ Pinning::Kind kind(const benchmark::State& state) {
 
 void move(int fd, bool out) {
   std::array<char, kMessageBytes> data{};
-  const ssize_t size = out ? ::write(fd, data.data(), data.size()) : ::read(fd, data.data(), data.size());
+  const ssize_t size =
+      out ? ::write(fd, data.data(), data.size()) : ::read(fd, data.data(), data.size());
   if (size != static_cast<ssize_t>(data.size())) std::abort();
 }
 
@@ -79,7 +80,8 @@ void PipeRoundTrip(benchmark::State& state) {
 void SocketRoundTrip(benchmark::State& state) {
   const Pinning pinning(kind(state));
   std::array<int, 2> ends{};
-  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) return state.SkipWithError("no socket");
+  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0)
+    return state.SkipWithError("no socket");
   {
     const Far far(pinning, [&] {
       move(ends[1], false);
@@ -101,7 +103,8 @@ struct Words {
 class Shared {
  public:
   Shared()
-      : memory_(::mmap(nullptr, sizeof(Words), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)),
+      : memory_(::mmap(nullptr, sizeof(Words), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                       -1, 0)),
         words_(new (memory_) Words) {}
   ~Shared() { ::munmap(memory_, sizeof(Words)); }
   Shared(const Shared&) = delete;
@@ -170,7 +173,8 @@ void KillSeenThroughPidfd(benchmark::State& state) {
     process::send_signal(pidfd, SIGKILL);
     pollfd polled{pidfd.get(), POLLIN, 0};
     ::poll(&polled, 1, -1);
-    state.SetIterationTime(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    state.SetIterationTime(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     ::waitpid(pid, nullptr, 0);
   }
 }

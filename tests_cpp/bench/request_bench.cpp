@@ -29,7 +29,8 @@ void ParseAndExplainTheError(benchmark::State& state, const std::string& text) {
 BENCHMARK_CAPTURE(Parse, any, std::vector<std::string>{"any"});
 BENCHMARK_CAPTURE(Parse, model, std::vector<std::string>{"H100"});
 BENCHMARK_CAPTURE(Parse, model_and_count, std::vector<std::string>{"a100-80gb:4"});
-BENCHMARK_CAPTURE(Parse, fallbacks, std::vector<std::string>{"H100:8", "A100-80GB:8", "40GB:2", "any"});
+BENCHMARK_CAPTURE(Parse, fallbacks,
+                  std::vector<std::string>{"H100:8", "A100-80GB:8", "40GB:2", "any"});
 BENCHMARK_CAPTURE(ParseAndExplainTheError, unknown_model, std::string("H10"));
 BENCHMARK_CAPTURE(ParseAndExplainTheError, bad_count, std::string("H100:zero"));
 

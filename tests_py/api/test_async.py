@@ -43,20 +43,7 @@ AWAITED = {
 }
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        pytest.param(
-            form,
-            marks=pytest.mark.xfail(
-                strict=True, reason="Call.done waits up to 50 ms for a call that is not done"
-            )
-            if form == "spawn and get"
-            else (),
-        )
-        for form in AWAITED
-    ],
-)
+@pytest.mark.parametrize("form", AWAITED)
 def test_the_loop_goes_on_while_a_call_is_awaited(form):
     async def main():
         async with b.app.run():
@@ -67,7 +54,6 @@ def test_the_loop_goes_on_while_a_call_is_awaited(form):
     asyncio.run(main())
 
 
-@pytest.mark.xfail(strict=True, reason="Call.done waits up to 50 ms for a call that is not done")
 def test_asking_whether_a_call_is_done_does_not_wait(world):
     with f.app.run():
         call = f.wait_for.spawn(str(world / "go"))
@@ -195,34 +181,35 @@ def test_get_in_a_coroutine_gives_up_with_the_builtin_timeout_error(world):
     asyncio.run(main())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="waits of get.aio occupy every thread of the loop's executor"
-)
 def test_a_run_closes_while_many_coroutines_wait():
     async def main():
-        run = b.app.run()
-        await run.__aenter__()
-        calls = [b.alone.spawn(1000) for _ in range(50)]
-        # What get.aio waits with, without the seconds that it spends on asking before.
-        loop = asyncio.get_running_loop()
-        waits = [loop.run_in_executor(None, call._call.wait, None) for call in calls]
-        closing = asyncio.ensure_future(run.__aexit__(None, None, None))
-        try:
-            await asyncio.wait_for(asyncio.shield(closing), 5)
-        except asyncio.TimeoutError:
-            raise AssertionError("the run did not close") from None
-        finally:
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*waits)
-            await closing
+        async with b.app.run():
+            calls = [b.alone.spawn(1000) for _ in range(50)]
+            waits = [asyncio.ensure_future(call.get.aio()) for call in calls]
+            await until(lambda: b.alone.pool().workers == 1)
+        ended = await asyncio.gather(*waits, return_exceptions=True)
+        assert {type(failure) for failure in ended} == {exception.ExecutionError}
 
     asyncio.run(main())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a closed map's feeder goes on, and completions write to its closed eventfd"
-)
+def test_asking_again_and_again_costs_no_descriptors(world):
+    async def main():
+        async with f.app.run():
+            call = f.wait_for.spawn(str(world / "go"))
+            with pytest.raises(TimeoutError):
+                await call.get.aio(timeout=0.001)
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(50):
+                with pytest.raises(TimeoutError):
+                    await call.get.aio(timeout=0.001)
+            assert len(os.listdir("/proc/self/fd")) <= before + 1
+            (world / "go").touch()
+            assert await call.get.aio(timeout=20) == "done"
+
+    asyncio.run(main())
+
+
 def test_a_map_that_was_left_writes_to_no_descriptor(world):
     gate = threading.Event()
 
@@ -248,7 +235,6 @@ def test_a_map_that_was_left_writes_to_no_descriptor(world):
 
 
 @pytest.mark.parametrize("name", ["get", "cancel", "gather"])
-@pytest.mark.xfail(strict=True, reason="FunctionCall has no .aio forms")
 def test_a_function_call_has_forms_for_coroutines(name):
     async def main():
         async with f.app.run():

@@ -36,7 +36,6 @@ def test_stdin_of_a_function_is_empty():
         assert b.misbehave.remote("read stdin") == ""
 
 
-@pytest.mark.xfail(strict=True, reason="a child that a body forked answers in its parent's channel")
 def test_a_forked_child_that_returns_answers_nothing():
     with b.app.run(show_output=False):
         for _ in range(10):
@@ -104,7 +103,6 @@ def test_a_stopped_worker_is_not_taken_for_dead():
         assert call.get(timeout=20) == worker
 
 
-@pytest.mark.xfail(strict=True, reason="a run whose launcher was killed starts no workers any more")
 def test_a_run_survives_the_end_of_its_launcher():
     with b.app.run(show_output=False):
         launcher = b.kill_launcher.remote()
@@ -139,9 +137,6 @@ def test_whatever_is_thrown_is_an_answer_and_the_worker_lives(how):
         assert results[1] is None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="encode_exception raises for a text that raises a BaseException"
-)
 def test_an_exception_that_ends_whoever_looks_at_it_is_an_answer():
     with b.app.run(show_output=False):
         with pytest.raises(exception.Error) as raised:

@@ -12,7 +12,6 @@ import ionian
 from ionian import exception
 
 
-@pytest.mark.xfail(strict=True, reason="a worker looks a function up by its name, not in its app")
 def test_a_wrapped_function_is_the_wrapper_not_what_its_name_leads_to():
     with b.app.run():
         assert b.doubled.remote(3) == 6
@@ -20,7 +19,6 @@ def test_a_wrapped_function_is_the_wrapper_not_what_its_name_leads_to():
         assert b.decorated_twice.remote(3) == 8
 
 
-@pytest.mark.xfail(strict=True, reason="a worker looks a function up by its name, not in its app")
 def test_functions_of_one_name_defined_in_a_loop_stay_apart():
     with b.app.run():
         assert [function.remote(10) for function in b.in_a_loop] == [10, 11, 12]
@@ -75,16 +73,12 @@ def test_arguments_may_have_any_name():
 
 
 @pytest.mark.parametrize("method", ["spawn", "local"])
-@pytest.mark.xfail(strict=True, reason="their own parameter is named self")
 def test_arguments_may_have_any_name_in_other_forms(method):
     with b.app.run():
         made = getattr(b.takes_any_name, method)(self=1, function=2, args=3, kwargs=4)
         assert (made.get() if method == "spawn" else made) == [1, 2, 3, 4]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a function that was replaced keeps the pool of a run that ended"
-)
 def test_a_replaced_function_still_runs_itself_in_every_run():
     app = ionian.App("replaced")
     first = app.function(name="same", serialized=True)(lambda: "first")
@@ -101,9 +95,6 @@ def test_a_replaced_function_still_runs_itself_in_every_run():
     assert outcomes == ["first", "second"] * 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="attributes of the decorated function overwrite those of the Function"
-)
 def test_a_function_keeps_the_name_and_documents_of_its_own():
     app = ionian.App("kept")
 

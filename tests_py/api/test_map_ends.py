@@ -40,9 +40,6 @@ def test_an_infinite_iterator_is_left_alone_when_its_map_is_left(how):
         assert next(pulled) == stopped_at + 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a feeder that was waiting for its iterator goes on after the map was left"
-)
 def test_inputs_that_come_after_the_map_was_left_do_not_run(world):
     gate = threading.Event()
     paths = [str(world / f"ran {i}") for i in range(20)]
@@ -140,9 +137,6 @@ def resident_mb() -> float:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a CallGroup keeps the memory of every call until the map ends"
-)
 def test_a_long_map_needs_no_more_memory_than_a_short_one():
     with b.app.run():
         for _ in b.plain_remote.map(range(5000)):

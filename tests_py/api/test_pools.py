@@ -203,9 +203,6 @@ def test_large_values_go_both_ways():
         assert all((x == y).all() for x, y in zip(f.echo.remote(many), many, strict=True))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the run of the parent is inherited, so app.run() says it is open"
-)
 def test_a_forked_child_may_open_a_run_of_its_own():
     with f.app.run():
         assert f.echo.remote(1) == 1

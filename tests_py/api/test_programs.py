@@ -72,10 +72,6 @@ def run(
     return ended.stdout
 
 
-RELATIVE = pytest.mark.xfail(
-    strict=True, reason="a launcher loads the module of -m without its package"
-)
-
 PROGRAMS = {
     "script": ({"s.py": body()}, ["s.py", "a", "-b"]),
     "script elsewhere, with a module beside it": (
@@ -105,12 +101,9 @@ PROGRAMS = {
 }
 if sys.version_info < (3, 11):
     PROGRAMS["-P -O"] = ({"s.py": body()}, ["-O", "s.py", "a", "-b"])
-BROKEN = {"-m of a module with relative imports", "-m of a package"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=RELATIVE if name in BROKEN else ()) for name in PROGRAMS]
-)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_runs_however_it_is_started(world, name):
     files, argv = PROGRAMS[name]
     assert run(world, files, argv) == "11 12 [13, 14] ['a', '-b']\n"
@@ -201,9 +194,6 @@ def test_functions_of_a_module_are_run_by_a_driver_script(world):
     assert run(world, {"library.py": LIBRARY, "s.py": driver}, ["s.py"]) == "1\n"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="workers know the main script only if a function of the app is in it"
-)
 def test_objects_of_the_script_go_to_functions_of_another_module(world):
     driver = """
 import library
@@ -261,15 +251,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize(
     "method",
-    [
-        "fork",
-        pytest.param(
-            "spawn",
-            marks=pytest.mark.xfail(
-                strict=True, reason="multiprocessing cannot find the main module that a worker has"
-            ),
-        ),
-    ],
+    ["fork", "spawn"],
 )
 def test_a_function_of_a_script_can_use_multiprocessing(world, method):
     script = MULTIPROCESSING.replace("METHOD", method)
@@ -286,20 +268,7 @@ ENVIRONMENTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(
-                strict=True, reason="surrogates of os.environ do not reach the core"
-            )
-            if "UTF-8" in name
-            else (),
-        )
-        for name in ENVIRONMENTS
-    ],
-)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_a_program_runs_in_an_odd_environment(world, name):
     assert run(world, {"s.py": body()}, ["s.py"], env=ENVIRONMENTS[name]) == "11 12 [13, 14] []\n"
 

@@ -233,12 +233,7 @@ def test_an_exception_that_cannot_be_rebuilt_is_a_remote_error_with_its_text(sen
     "sent",
     [
         f.TextRaises(),
-        pytest.param(
-            b.EvilText(),
-            marks=pytest.mark.xfail(
-                strict=True, reason="encode_exception stops only what is an Exception"
-            ),
-        ),
+        b.EvilText(),
     ],
     ids=["Exception", "BaseException"],
 )

@@ -60,12 +60,13 @@ using CallPtr = std::shared_ptr<Call>;
 /// Calls whose completions are taken one by one, in the order in which they end.
 class CallGroup : public Waitable {
  public:
-  /// `fd` is an eventfd to write at each completion, -1 for none; duplicated, so close yours freely.
+  /// `fd` is an eventfd to write at each completion, -1 for none; duplicated, so close yours
+  /// freely.
   explicit CallGroup(int fd = -1);
   [[nodiscard]] bool ready() const override { return !done.empty(); }
 
   std::deque<CallPtr> done;
-  std::size_t pending = 0;  // submitted and not yet taken from `done`
+  std::size_t pending = 0;     // submitted and not yet taken from `done`
   const UniqueFd completions;  // the eventfd, if one was given
 };
 

@@ -342,7 +342,8 @@ bool Executor::wait(const Waitable& target, sys::TimePoint deadline) {
       lock.unlock();
       const auto now = sys::Clock::now();
       const auto limit = deadline <= now ? nanoseconds(0)
-                                           : std::min<nanoseconds>(deadline - now, stuck ? kLookForStuck : kLookAgain);
+                                         : std::min<nanoseconds>(
+                                               deadline - now, stuck ? kLookForStuck : kLookAgain);
       bool rang = false;
       if (limit.count() > 0) {
         rang = spin.count() > 0 && doorbell_.spin(seen, spin);

@@ -14,7 +14,9 @@ import click
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 
 
-def command_for(name: str, raw: Callable[..., Any], run: Callable[[list[Any], dict[str, Any]], None]) -> click.Command:
+def command_for(
+    name: str, raw: Callable[..., Any], run: Callable[[list[Any], dict[str, Any]], None]
+) -> click.Command:
     """Returns a command whose options are the parameters of ``raw``; it calls ``run(args, kwargs)``.
 
     ``width: int = 64`` becomes ``--width``, ``use_gpu: bool`` ``--use-gpu/--no-use-gpu``; a parameter
@@ -31,9 +33,13 @@ def command_for(name: str, raw: Callable[..., Any], run: Callable[[list[Any], di
             rest = parameter.name
             parameters.append(click.Argument([parameter.name], nargs=-1))
         elif parameter.kind is parameter.VAR_KEYWORD:
-            raise click.UsageError(f"{name}: **{parameter.name} cannot be given on the command line")
+            raise click.UsageError(
+                f"{name}: **{parameter.name} cannot be given on the command line"
+            )
         else:
-            parameters.append(_option(name, parameter, hints.get(parameter.name, parameter.annotation)))
+            parameters.append(
+                _option(name, parameter, hints.get(parameter.name, parameter.annotation))
+            )
 
     def callback(**values: Any) -> None:
         args = list(values.pop(rest)) if rest is not None else []

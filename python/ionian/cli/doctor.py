@@ -37,7 +37,11 @@ def doctor() -> None:
     failed = False
     for finding in findings():
         failed |= finding.good is False
-        sign = {True: click.style("ok", fg="green"), False: click.style("!!", fg="red"), None: "  "}[finding.good]
+        sign = {
+            True: click.style("ok", fg="green"),
+            False: click.style("!!", fg="red"),
+            None: "  ",
+        }[finding.good]
         click.echo(f"{sign} {finding.what}: {finding.text}")
     if failed:
         sys.exit(1)
@@ -58,28 +62,35 @@ def _gpus() -> Iterator[Finding]:
     inventory = _core.read_inventory()
     found = ", ".join(f"{device.type} {device.uuid}" for device in inventory.devices)
     if inventory.source == "nvml":
-        yield Finding("driver", f"{inventory.driver_version}, through {inventory.library_path}", True)
+        yield Finding(
+            "driver", f"{inventory.driver_version}, through {inventory.library_path}", True
+        )
     if inventory.devices:
         kind = "simulated GPUs" if inventory.source == "simulated" else "GPUs"
         yield Finding(kind, found, True)
     else:
-        yield Finding(
-            "GPUs", f"none: {inventory.reason or 'no device'}", None
-        )
+        yield Finding("GPUs", f"none: {inventory.reason or 'no device'}", None)
     for device in inventory.devices:
         if device.trouble:
             yield Finding(f"GPU {device.uuid}", device.trouble, False)
         model = _core.find_model(device.type)
         if model is None:
             yield Finding(
-                f"GPU {device.uuid}", f"{device.name} is not in the catalog; ask for it by UUID or any"
+                f"GPU {device.uuid}",
+                f"{device.name} is not in the catalog; ask for it by UUID or any",
             )
 
 
 def _libraries() -> Iterator[Finding]:
-    for library, purpose in (("cuda", "the driver's API"), ("cudart", "CUDA"), ("nccl", "several GPUs")):
+    for library, purpose in (
+        ("cuda", "the driver's API"),
+        ("cudart", "CUDA"),
+        ("nccl", "several GPUs"),
+    ):
         path = ctypes.util.find_library(library)
-        yield Finding(f"lib{library}", path or f"not on the loader's path ({purpose}; wheels bring their own)")
+        yield Finding(
+            f"lib{library}", path or f"not on the loader's path ({purpose}; wheels bring their own)"
+        )
 
 
 def _lock_directory() -> Iterator[Finding]:
@@ -120,7 +131,9 @@ def _limits() -> Iterator[Finding]:
     if os.path.isdir("/dev/shm"):
         free = shutil.disk_usage("/dev/shm").free / _GIB
         small = free < 1
-        hint = "; small for DataLoader and NCCL: start the container with --shm-size" if small else ""
+        hint = (
+            "; small for DataLoader and NCCL: start the container with --shm-size" if small else ""
+        )
         yield Finding("/dev/shm", f"{free:.1f} GiB free{hint}", None if small else True)
     yield Finding("processors", f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}")
 
@@ -148,5 +161,7 @@ def _stale_processes() -> Finding:
                     runs.setdefault(run, []).append(int(entry))
     stale = [pid for run, pids in runs.items() if run not in guarded for pid in pids]
     if stale:
-        return Finding("stale processes", f"{stale} belong to runs that have ended; kill them", False)
+        return Finding(
+            "stale processes", f"{stale} belong to runs that have ended; kill them", False
+        )
     return Finding("stale processes", "none", True)

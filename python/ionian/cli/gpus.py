@@ -96,7 +96,9 @@ def who(status: _core.LeaseStatus) -> str:
     if status.state == "unusable":
         return f"cannot be used: {status.reason}"
     if status.state == "external":
-        strangers = [f"{p.user or 'somebody'} pid {p.pid} {p.command}".rstrip() for p in status.strangers]
+        strangers = [
+            f"{p.user or 'somebody'} pid {p.pid} {p.command}".rstrip() for p in status.strangers
+        ]
         return "outside ionian: " + "; ".join(strangers)
     owner = status.owner
     if owner is None or not owner.pid:
@@ -118,7 +120,8 @@ def _print(
     if not inventory.devices:
         console.print(f"no GPU: {inventory.reason or 'none found'}", soft_wrap=True)
         console.print(
-            'next: `ionian doctor` says what is wrong; --simulate "A10G:2" runs without one', soft_wrap=True
+            'next: `ionian doctor` says what is wrong; --simulate "A10G:2" runs without one',
+            soft_wrap=True,
         )
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -129,7 +132,12 @@ def _print(
         name = device.name + (" (simulated)" if device.simulated else "")
         name += " (MIG)" if device.mig_enabled else ""
         table.add_row(
-            str(device.index), device.type, name, f"{used:.1f} / {total:.0f} GiB", device.uuid, who(status)
+            str(device.index),
+            device.type,
+            name,
+            f"{used:.1f} / {total:.0f} GiB",
+            device.uuid,
+            who(status),
         )
     console.print(table)
     for ticket in queue:
@@ -143,7 +151,9 @@ def _print(
 
 
 def _links(inventory: _core.Inventory) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", title="links, as nvidia-smi topo names them")
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", title="links, as nvidia-smi topo names them"
+    )
     count = len(inventory.devices)
     for column in ["", *map(str, range(count))]:
         table.add_column(column, justify="right")

@@ -98,7 +98,9 @@ def choose(module: types.ModuleType, reference: Reference) -> tuple[App, Runnabl
             for app, runnable in found.values():
                 if runnable is value:
                     return app, runnable
-        raise click.UsageError(f"{reference.target} has no {reference.name!r}\n{_listing(found, reference)}")
+        raise click.UsageError(
+            f"{reference.target} has no {reference.name!r}\n{_listing(found, reference)}"
+        )
     for kind in (LocalEntrypoint, Function):
         of_kind = [pair for pair in found.values() if isinstance(pair[1], kind)]
         if len(of_kind) == 1:
@@ -110,4 +112,6 @@ def choose(module: types.ModuleType, reference: Reference) -> tuple[App, Runnabl
 
 def _listing(found: dict[str, tuple[App, Runnable]], reference: Reference) -> str:
     flag = "-m " if reference.is_module else ""
-    return "\n".join(["it has:", *(f"  ionian run {flag}{reference.target}::{name}" for name in found)])
+    return "\n".join(
+        ["it has:", *(f"  ionian run {flag}{reference.target}::{name}" for name in found)]
+    )

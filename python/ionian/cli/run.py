@@ -139,7 +139,8 @@ def _failed(exc: BaseException) -> _Failed:
     frames = [
         frame
         for frame in traceback.extract_tb(exc.__traceback__)
-        if not frame.filename.startswith(_OURS) and not frame.filename.startswith("<frozen importlib")
+        if not frame.filename.startswith(_OURS)
+        and not frame.filename.startswith("<frozen importlib")
     ]
     local = "".join(
         ["Traceback (most recent call last):\n"] * bool(frames) + traceback.format_list(frames)
