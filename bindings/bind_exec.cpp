@@ -236,6 +236,9 @@ void bind_calls(py::module_& m) {
           py::arg("eventfd"), py::call_guard<py::gil_scoped_release>(),
           "Has an eventfd written when the call is done, at once if it is.")
       .def(
+          "unwatch", [](const CallHandle& self, int fd) { self.executor->unwatch(self.call, fd); },
+          py::arg("eventfd"), py::call_guard<py::gil_scoped_release>(), "Takes that back.")
+      .def(
           "result", [](const CallHandle& self) { return result_of(*self.call); },
           "(RETURNED | RAISED, head, buffers) of a call that is done; raises what ended it "
           "otherwise.")

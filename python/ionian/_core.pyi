@@ -244,6 +244,7 @@ class Call:
         """Returns whether it is done. Releases the GIL; Ctrl-C interrupts it."""
     def watch(self, eventfd: int) -> None:
         """Has an eventfd written when the call is done, at once if it is."""
+    def unwatch(self, eventfd: int) -> None: ...
     def result(self) -> tuple[int, Any, list[Any]]:
         """(RETURNED | RAISED, head, buffers) of a call that is done: ``pickle.loads(head, buffers=buffers)``.
         Raises WorkerDiedError and the like, FunctionTimeoutError, RemoteError when cancelled."""

@@ -73,11 +73,14 @@ async def done(call: _core.Call, timeout: float | None = None) -> bool:
     deadline = None if timeout is None else loop.time() + timeout
     with Completions() as completions:
         call.watch(completions.fd)
-        while not call.done:
-            left = None if deadline is None else deadline - loop.time()
-            if left is not None and left <= 0:
-                return False
-            await completions.wait(left)
+        try:
+            while not call.done:
+                left = None if deadline is None else deadline - loop.time()
+                if left is not None and left <= 0:
+                    return False
+                await completions.wait(left)
+        finally:
+            call.unwatch(completions.fd)
     return True
 
 

@@ -21,12 +21,12 @@ def value_of(call: _core.Call, name: str) -> Any:
     raise serialization.decode_exception(head, name)
 
 
-class with_aio:  # noqa: N801  used as a decorator
+class with_aio:  # in small letters, as decorators are
     """A method that has a form for coroutines beside it: ``call.get()``, ``await call.get.aio()``."""
 
     def __init__(self, sync: Callable[..., Any]) -> None:
         self._sync = sync
-        self._aio: Callable[..., Any] | None = None
+        self._aio: Callable[..., Any] = sync
         self.is_static = False
 
     def form(self, aio: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,7 +36,7 @@ class with_aio:  # noqa: N801  used as a decorator
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         bound = () if self.is_static or instance is None else (instance,)
         method = functools.partial(self._sync, *bound)
-        method.aio = functools.partial(self._aio, *bound)  # type: ignore[attr-defined, arg-type]
+        method.aio = functools.partial(self._aio, *bound)  # type: ignore[attr-defined]
         return method
 
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -53,7 +54,7 @@ class Call : public Waitable {
   int lost_starts = 0;         // workers that died while they read its arguments
   std::optional<Received> reply;
   std::exception_ptr failure;
-  std::vector<UniqueFd> watchers;  // eventfds written when it is done; see Executor::watch
+  std::map<int, UniqueFd> watchers;  // eventfds written when it is done; see Executor::watch
 };
 using CallPtr = std::shared_ptr<Call>;
 

@@ -54,8 +54,14 @@ CallGroup::CallGroup(int fd)
 void Executor::watch(const CallPtr& call, int fd) {
   const Lock lock(mutex_);
   if (call->state == Call::State::kDone) return write_one(fd);
-  call->watchers.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-  if (!call->watchers.back()) throw_errno("duplicate an eventfd", errno);
+  UniqueFd mine(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!mine) throw_errno("duplicate an eventfd", errno);
+  call->watchers.insert_or_assign(fd, std::move(mine));
+}
+
+void Executor::unwatch(const CallPtr& call, int fd) {
+  const Lock lock(mutex_);
+  call->watchers.erase(fd);
 }
 
 Executor::Executor(ExecutorOptions options)
@@ -290,7 +296,7 @@ void Executor::complete(const CallPtr& call) {
   call->borrowed = {};
   if (!call->attended) --unattended_;
   call->notify();
-  for (const auto& watcher : call->watchers) write_one(watcher.get());
+  for (const auto& [asked, watcher] : call->watchers) write_one(watcher.get());
   call->watchers.clear();
   // The group leads to the call from here on, and not the other way round: no cycle.
   const auto group = std::exchange(call->group, nullptr);

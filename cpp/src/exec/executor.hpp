@@ -131,6 +131,8 @@ class Executor {
   std::vector<CallPtr> take(CallGroup& group, std::size_t limit);
   /// Has an eventfd written when the call is done, at once if it is. The descriptor is duplicated.
   void watch(const CallPtr& call, int fd);
+  /// Takes that back; `fd` as it was given.
+  void unwatch(const CallPtr& call, int fd);
   /// Ends a call: it fails with RemoteError at once; its body is interrupted, or with `terminate`
   /// its worker killed.
   void cancel(const CallPtr& call, bool terminate);

@@ -69,7 +69,7 @@ def _option(name: str, parameter: inspect.Parameter, annotation: Any) -> click.O
     return click.Option([f"--{flag}", parameter.name], type=kind, **more)
 
 
-def _type_of(name: str, parameter: str, annotation: Any) -> tuple[click.ParamType, bool]:
+def _type_of(name: str, parameter: str, annotation: Any) -> tuple[Any, bool]:
     """Returns the parser of a type, and whether None is one of its values."""
     optional = False
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
@@ -81,7 +81,7 @@ def _type_of(name: str, parameter: str, annotation: Any) -> tuple[click.ParamTyp
         values = typing.get_args(annotation)
         if all(isinstance(value, str) for value in values):
             return click.Choice(values), optional
-    known: dict[Any, click.ParamType] = {
+    known: dict[Any, Any] = {
         inspect.Parameter.empty: click.STRING,
         Any: click.STRING,
         str: click.STRING,
