@@ -245,3 +245,17 @@ def test_too_few_descriptors_are_an_error_and_no_harm():
     assert failures
     with f.app.run():
         assert f.echo.remote(2) == 2
+
+
+def test_closing_a_run_does_not_wait_for_workers_that_are_being_started():
+    for _ in range(40):  # a race: it went wrong once in eight
+        with f.app.run(show_output=False):
+            list(f.echo.map([1, 2, 3], order_outputs=False))  # the second worker is on its way
+            session = f.app.session("test")
+            closer = threading.Thread(target=session.close, args=(600,))
+            closer.start()
+            closer.join(20)
+            if closer.is_alive():
+                session.executor.stop()
+                closer.join()
+                raise AssertionError("the run waited for its grace period")
