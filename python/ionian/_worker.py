@@ -7,7 +7,7 @@ import signal
 import sys
 
 from . import _core, _runtime
-from .exception import InputCancellation
+from .exception import DeserializationError, InputCancellation
 
 
 def _leave(code: int) -> None:
@@ -27,6 +27,16 @@ def _exit_code(exc: SystemExit) -> int:
         return exc.code & 0xFF
     print(exc.code, file=sys.stderr)
     return 1
+
+
+def _not_rebuilt(exc: BaseException) -> BaseException:
+    if not isinstance(exc, Exception):
+        return exc
+    error = DeserializationError(
+        f"the arguments arrived but cannot be rebuilt in the worker: {type(exc).__name__}: {exc}"
+    )
+    error.__cause__ = exc
+    return error
 
 
 def _install_cancellation(worker: _core.Worker) -> None:
@@ -56,7 +66,8 @@ def run(worker: _core.Worker) -> None:
         return
     worker.reply(_core.RETURNED, b"", None)
     returned, raised = _core.RETURNED, _core.RAISED
-    pid, getpid = os.getpid(), os.getpid
+    forked: list[bool] = []  # by the function: such a child must not answer for us
+    os.register_at_fork(after_in_child=lambda: forked.append(True))
     take, started, reply = worker.next, worker.started, worker.reply
     try:
         while (request := take()) is not None:
@@ -65,20 +76,20 @@ def run(worker: _core.Worker) -> None:
             except SystemExit as exc:
                 _leave(_exit_code(exc))
             except BaseException as exc:
-                reply(raised, encode_exception(exc), None)
+                reply(raised, encode_exception(_not_rebuilt(exc)), None)
                 continue
             request = None
             started()
             try:
                 value = function(*args, **kwargs)
-                if getpid() != pid:
+                if forked:
                     _leave(0)  # a child that the function forked has come back from it
                 head, buffers = dumps(value, "the result")
                 reply(returned, head, buffers)
             except SystemExit as exc:
                 _leave(_exit_code(exc))
             except BaseException as exc:
-                if getpid() != pid:
+                if forked:
                     _leave(1)
                 reply(raised, encode_exception(exc), None)
             # What the call leaves behind is freed before the wait, not by the next call.

@@ -21,6 +21,14 @@ def value_of(call: _core.Call, name: str) -> Any:
     raise serialization.decode_exception(head, name)
 
 
+def _check_timeout(timeout: Any) -> None:
+    good = timeout is None or (isinstance(timeout, (int, float)) and timeout == timeout)
+    if not good:
+        raise InvalidError(
+            f"[FunctionCall.get] expected timeout= in seconds or None, got {timeout!r}"
+        )
+
+
 class with_aio:  # in small letters, as decorators are
     """A method that has a form for coroutines beside it: ``call.get()``, ``await call.get.aio()``."""
 
@@ -62,6 +70,7 @@ class FunctionCall:
 
     @with_aio
     def get(self, timeout: float | None = None) -> Any:
+        _check_timeout(timeout)
         self._check(self._call.wait(timeout), timeout)
         return value_of(self._call, self._name)
 
@@ -69,6 +78,7 @@ class FunctionCall:
     async def _get(self, timeout: float | None = None) -> Any:
         from . import aio
 
+        _check_timeout(timeout)
         self._check(await aio.done(self._call, timeout), timeout)
         return value_of(self._call, self._name)
 

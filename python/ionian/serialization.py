@@ -35,16 +35,14 @@ main_by_value = False
 _PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
 
 
-def _is_plain(value: Any) -> bool:
-    return type(value) in _PLAIN
-
-
 def dumps(value: Any, what: str) -> tuple[bytes, Buffers | None]:
     """Returns the message of ``value``; ``what`` names it in errors ("the arguments").
 
     Raises SerializationError with the path to what cannot be sent.
     """
-    if main_by_value and not _is_plain(value):
+    if type(value) in _PLAIN:
+        return pickle.dumps(value, 5), None
+    if main_by_value:
         return _dumps_by_value(value, what)
     buffers: Buffers = []
 
@@ -141,9 +139,11 @@ def _can_go(value: Any) -> bool:
 
 def _culprit(value: Any, path: str) -> tuple[str, Any]:
     """Returns the innermost part of ``value`` that cannot be sent, and where it is."""
-    for _ in range(32):
+    seen: set[int] = set()
+    while id(value) not in seen and len(seen) < 32:
+        seen.add(id(value))
         for step, part in _parts(value, path):
-            if not _can_go(part):
+            if id(part) not in seen and not _can_go(part):
                 path, value = step, part
                 break
         else:
@@ -214,7 +214,7 @@ def traceback_text(exc: BaseException) -> str:
 def encode_exception(exc: BaseException) -> bytes:
     """Returns an exception as an answer, whatever it is: its type's name, text and traceback as
     plain data, and the exception itself if it can be pickled. Never raises."""
-    pickled: bytes | None = None
+    pickled: bytes | str = "it cannot be pickled"  # or why it is not sent
     try:
         import cloudpickle
 
@@ -223,9 +223,9 @@ def encode_exception(exc: BaseException) -> bytes:
         except Exception:
             pickled = cloudpickle.dumps(exc, 5)
         if len(pickled) > 2 * _MAX_MESSAGE:
-            pickled = None
+            pickled = "it is too large to send"
     except BaseException:
-        pickled = None
+        pass
     kind = type(exc)
     name = (
         kind.__qualname__
@@ -243,12 +243,14 @@ def decode_exception(head: Any, origin: str) -> BaseException:
     """
     name, message, text, pickled = pickle.loads(head)
     exc: BaseException | None = None
-    why = "it cannot be pickled"
-    if pickled is not None:
+    why = pickled if isinstance(pickled, str) else ""
+    if isinstance(pickled, bytes):
         try:
             rebuilt = pickle.loads(pickled)
             if isinstance(rebuilt, BaseException):
                 exc = rebuilt
+            else:
+                why = f"it became an object of type {type(rebuilt).__name__}"
         except BaseException as broken:
             why = f"it cannot be rebuilt here: {type(broken).__name__}: {_short_text(broken)}"
     if exc is None:

@@ -23,12 +23,14 @@ class Error : public std::runtime_error {
 };
 
 /// Declares an error class that adds nothing but its name.
+// NOLINTBEGIN(bugprone-macro-parentheses): names cannot be in parentheses
 #define IONIAN_ERROR(Name, Base)                                 \
   class Name : public Base {                                     \
    public:                                                       \
     using Base::Base;                                            \
     const char* kind() const noexcept override { return #Name; } \
   }
+// NOLINTEND(bugprone-macro-parentheses)
 
 IONIAN_ERROR(InvalidError, Error);                 // a bad argument
 IONIAN_ERROR(UnsatisfiableError, InvalidError);    // can never run on this machine

@@ -101,8 +101,9 @@ void Guardian::poll_once() {
   }
   if (caller_.unsent() < kMaxUnsent) {
     for (auto& [id, launcher] : launchers_) {
-      watch(launcher.out.get(), POLLIN, [&](short) { forward_output(0, 1, launcher.out); });
-      watch(launcher.err.get(), POLLIN, [&](short) { forward_output(0, 2, launcher.err); });
+      LauncherState& state = launcher;
+      watch(state.out.get(), POLLIN, [&](short) { forward_output(0, 1, state.out); });
+      watch(state.err.get(), POLLIN, [&](short) { forward_output(0, 2, state.err); });
     }
     for (auto& [id, worker] : workers_) {
       const std::uint32_t key = id;

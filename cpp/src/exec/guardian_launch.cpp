@@ -257,8 +257,7 @@ void Guardian::forked(std::uint32_t id, pid_t pid) {
   worker.phase = WorkerState::Phase::kRunning;
   worker.fds.clear();
   message::send(caller_, message::Forked{id, pid});
-  if (worker.release && !worker.kill_at)
-    kill_worker(worker, SIGKILL);  // stopped while it was forked
+  if (worker.release) kill_worker(worker, SIGKILL);  // stopped while it was forked
 }
 
 void Guardian::kill_worker(WorkerState& worker, int signal) {

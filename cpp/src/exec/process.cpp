@@ -55,11 +55,12 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   // Nothing that others left open without close-on-exec may stray into the program.
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   // First move every descriptor out of the way of the target numbers, then put them in place.
-  constexpr int kHigh = 100;
+  constexpr int kHigh = 16;
   std::array<int, 16> high{};
   std::size_t count = 0;
   const auto lift = [&](int fd) {
     const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, kHigh);
+    if (copy < 0 && errno == EINVAL) errno = EMFILE;  // the limit is below the first number to try
     if (copy < 0) fail();
     high[count++] = copy;
     return copy;

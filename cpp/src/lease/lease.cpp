@@ -22,6 +22,16 @@ constexpr milliseconds kLastPause{1000};
 /// Without a watch on the lock directory we look this often.
 constexpr milliseconds kBlindPause{20};
 
+/// Returns "H100:2" for one wish, "[H100:2, any]" for several.
+std::string wishes_of(const LeaseRecord& record) {
+  std::string text;
+  for (const auto& wish : record.wishes) {
+    if (!text.empty()) text += ", ";
+    text += wish.item;
+  }
+  return record.wishes.size() > 1 ? "[" + text + "]" : text;
+}
+
 }  // namespace
 
 Lease::Lease() noexcept = default;
@@ -96,12 +106,9 @@ LeaseExplanation LeaseWaiter::explain() const {
   explanation.request = state_->request.to_string();
   explanation.gpus = state_->book->status();
   for (const auto& ticket : state_->book->tickets()) {
-    std::string request;
-    for (const auto& wish : ticket.record.wishes)
-      request += (request.empty() ? "" : ", ") + wish.item;
-    if (ticket.record.wishes.size() > 1) request = "[" + request + "]";
     if (ticket.record.number < state_->record.number) ++explanation.position;
-    explanation.queue.push_back({ticket.record.number, std::move(request), ticket.record.owner});
+    explanation.queue.push_back(
+        {ticket.record.number, wishes_of(ticket.record), ticket.record.owner});
   }
   return explanation;
 }
@@ -173,10 +180,7 @@ std::vector<LeaseStatus> LeaseBook::status() const { return impl_->status(); }
 std::vector<LeaseTicket> LeaseBook::queue() const {
   std::vector<LeaseTicket> queue;
   for (const auto& ticket : impl_->tickets()) {
-    std::string request;
-    for (const auto& wish : ticket.record.wishes)
-      request += (request.empty() ? "" : ", ") + wish.item;
-    queue.push_back({ticket.record.number, std::move(request), ticket.record.owner});
+    queue.push_back({ticket.record.number, wishes_of(ticket.record), ticket.record.owner});
   }
   return queue;
 }

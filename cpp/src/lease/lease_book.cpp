@@ -264,9 +264,9 @@ std::vector<LeaseDemand> LeaseBook::Impl::wanted(const std::vector<std::string>&
     for (const std::size_t gpu : grant.gpus) {
       if (contains(held, inventory.devices[gpu].uuid)) ++demand.count;
     }
-    const auto ticket = std::find_if(tickets.begin(), tickets.end(), [&](const Ticket& each) {
-      return each.record.number == number;
-    });
+    const auto ticket = std::find_if(
+        tickets.begin(), tickets.end(),
+        [&, wanted = number](const Ticket& each) { return each.record.number == wanted; });
     for (const auto& wish : ticket->record.wishes) {
       for (const auto& uuid : wish.uuids) {
         if (contains(held, uuid) && !contains(demand.uuids, uuid)) demand.uuids.push_back(uuid);

@@ -147,13 +147,12 @@ def _print(
     if os.environ.get("CUDA_VISIBLE_DEVICES") is not None:
         console.print("note: CUDA_VISIBLE_DEVICES narrows what is shown and used", soft_wrap=True)
     if topology:
+        console.print("links, as nvidia-smi topo names them:")
         console.print(_links(inventory))
 
 
 def _links(inventory: _core.Inventory) -> Table:
-    table = Table(
-        box=None, pad_edge=False, header_style="bold", title="links, as nvidia-smi topo names them"
-    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
     count = len(inventory.devices)
     for column in ["", *map(str, range(count))]:
         table.add_column(column, justify="right")
