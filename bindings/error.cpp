@@ -36,7 +36,7 @@ py::object make_exception(const ionian::Error& error) {
 
 void bind_error(py::module_& m) {
   static_cast<void>(m);
-  py::register_local_exception_translator([](std::exception_ptr thrown) {
+  py::register_local_exception_translator([](std::exception_ptr thrown) {  // NOLINT: its signature
     if (!thrown) return;
     try {
       std::rethrow_exception(thrown);

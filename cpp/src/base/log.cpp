@@ -12,8 +12,8 @@ struct Sink {
 };
 
 Sink& sink() {
-  static auto* const kSink = new Sink;  // never destroyed: threads may log while the process ends
-  return *kSink;
+  static auto* const instance = new Sink;  // never destroyed: threads may log while the process ends
+  return *instance;
 }
 
 }  // namespace

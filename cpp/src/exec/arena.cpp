@@ -12,6 +12,13 @@
 #endif
 
 namespace ionian {
+#ifdef __SSE2__
+namespace {
+
+constexpr std::size_t kStreamFrom = std::size_t{4} << 20;  // well past what a cache would keep
+
+}  // namespace
+#endif
 
 Arena::Arena(std::span<std::byte> base, Announce announce)
     : base_(base), announce_(std::move(announce)) {}
@@ -150,7 +157,6 @@ BlockView SlabTable::view(const BlockRef& ref) const {
 
 void copy_bytes(std::byte* to, const std::byte* from, std::size_t size) {
 #ifdef __SSE2__
-  constexpr std::size_t kStreamFrom = std::size_t{4} << 20;  // well past what a cache would keep
   if (size >= kStreamFrom && reinterpret_cast<std::uintptr_t>(to) % 16 == 0) {
     const std::size_t blocks = size / 64;
     for (std::size_t i = 0; i < blocks; ++i) {

@@ -9,9 +9,9 @@ namespace {
 
 std::atomic<std::uint64_t>& counter() {
   static std::atomic<std::uint64_t> count{0};
-  static const int kRegistered =
+  static const int registered =
       ::pthread_atfork(nullptr, nullptr, [] { counter().fetch_add(1, std::memory_order_relaxed); });
-  static_cast<void>(kRegistered);
+  static_cast<void>(registered);
   return count;
 }
 

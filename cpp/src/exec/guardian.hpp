@@ -94,7 +94,7 @@ class Guardian {
   void start_worker(message::StartWorker order, std::vector<UniqueFd> fds);
   void launch(WorkerState& worker);
   void start_afresh(WorkerState& worker, LauncherState& launcher,
-                    std::vector<std::string> additions);
+                    const std::vector<std::string>& additions);
   [[nodiscard]] std::vector<std::string> worker_env(const WorkerState& worker) const;
   void forked(std::uint32_t id, pid_t pid);
   void stop_worker(const message::StopWorker& stop);

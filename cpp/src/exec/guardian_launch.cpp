@@ -216,7 +216,7 @@ std::vector<std::string> Guardian::worker_env(const WorkerState& worker) const {
 }
 
 void Guardian::start_afresh(WorkerState& worker, LauncherState& launcher,
-                            std::vector<std::string> additions) {
+                            const std::vector<std::string>& additions) {
   OutputPipes pipes = output_pipes();
   auto [setup_read, setup_write] = sys::socket_pair();
   process::Program program;

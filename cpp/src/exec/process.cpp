@@ -26,6 +26,9 @@
 namespace ionian::process {
 namespace {
 
+constexpr int kHigh = 16;  // above every number that a program is given
+constexpr std::string_view kDigits = "0123456789abcdef";
+
 /// Pointers for execve; valid while `strings` is unchanged.
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
   std::vector<char*> result;
@@ -55,7 +58,6 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   // Nothing that others left open without close-on-exec may stray into the program.
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   // First move every descriptor out of the way of the target numbers, then put them in place.
-  constexpr int kHigh = 16;
   std::array<int, 16> high{};
   std::size_t count = 0;
   const auto lift = [&](int fd) {
@@ -229,7 +231,6 @@ std::string random_id() {
     const ssize_t got = ::getrandom(bytes.data() + filled, bytes.size() - filled, 0);
     if (got > 0) filled += static_cast<std::size_t>(got);
   }
-  constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;
   for (const unsigned char byte : bytes) {
     text += kDigits[byte >> 4];
