@@ -94,7 +94,7 @@ asan tsan: %: build/%/build.ninja
 bench: $(PACKAGE) build/release/build.ninja  ## every benchmark
 	cmake --build --preset release
 	@for program in build/release/tests_cpp/bench/*_bench; do "$$program" || exit 1; done
-	$(BIN)/python -m pytest tests_py/bench -s $(PYTEST_ARGS)
+	$(BIN)/python -m tests_py.bench $(BENCH_ARGS)
 
 .PHONY: wheel clean
 wheel: $(TOOLS)  ## a wheel in dist/
