@@ -11,6 +11,7 @@ import io
 import os
 import pickle
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from .exception import (
@@ -46,14 +47,8 @@ def dumps(value: Any, what: str) -> tuple[bytes, Buffers | None]:
         return _dumps_by_value(value, what)
     buffers: Buffers = []
 
-    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
-        if memoryview(buffer).nbytes < _OUT_OF_BAND or not _is_contiguous(buffer):
-            return True
-        buffers.append(buffer)
-        return False
-
     try:
-        head = pickle.dumps(value, 5, buffer_callback=keep_in_band)
+        head = pickle.dumps(value, 5, buffer_callback=_sieve(buffers))
     except Exception:
         return _dumps_by_value(value, what)
     return head, buffers or None
@@ -69,6 +64,18 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Bu
     return dumps((args, kwargs), "the arguments")
 
 
+def _sieve(buffers: Buffers) -> Callable[[pickle.PickleBuffer], bool]:
+    """Returns a callback that keeps large buffers out of the pickle, in ``buffers``."""
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < _OUT_OF_BAND or not _is_contiguous(buffer):
+            return True
+        buffers.append(buffer)
+        return False
+
+    return keep_in_band
+
+
 def _is_contiguous(buffer: pickle.PickleBuffer) -> bool:
     try:
         buffer.raw()
@@ -80,15 +87,9 @@ def _is_contiguous(buffer: pickle.PickleBuffer) -> bool:
 def _dumps_by_value(value: Any, what: str) -> tuple[bytes, Buffers | None]:
     buffers: Buffers = []
 
-    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
-        if memoryview(buffer).nbytes < _OUT_OF_BAND or not _is_contiguous(buffer):
-            return True
-        buffers.append(buffer)
-        return False
-
     try:
         stream = io.BytesIO()
-        _by_value_pickler()(stream, protocol=5, buffer_callback=keep_in_band).dump(value)
+        _by_value_pickler()(stream, protocol=5, buffer_callback=_sieve(buffers)).dump(value)
     except Exception as exc:
         path, culprit = _culprit(value, what)
         raise SerializationError(
