@@ -38,8 +38,14 @@ class Output:
     def line(self, stream: str, label: str, text: str) -> None:
         """One whole line of a worker; ``label`` is "" while only one worker runs."""
         target = sys.stdout if stream == "stdout" else sys.stderr
-        target.write(f"[{label}] {text}\n" if label else f"{text}\n")
-        target.flush()
+        line = f"[{label}] {text}\n" if label else f"{text}\n"
+        original = sys.__stdout__ if stream == "stdout" else sys.__stderr__
+        if original is not None and target is original:
+            # Past the buffer: another thread's print() may have written half a line into it.
+            os.write(original.fileno(), line.encode(original.encoding, "backslashreplace"))
+        else:
+            target.write(line)
+            target.flush()
 
     def notice(self, text: str) -> None:
         """A sentence about the run: what is waited for, what went wrong beside the calls."""

@@ -190,6 +190,7 @@ def work(x):
     time.sleep(1000)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
     with app.run(simulate="A10G:2"):
         list(work.map(range(4)))
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import os
 import sys
 import traceback
@@ -62,6 +63,8 @@ def run(
     ionian run --simulate H100:2 digits.py
     """
     reference = Reference.parse(ref, is_module)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in order with the lines of the workers
     # In the environment, so that all of the script means the same GPUs, `ionian.inventory()` too.
     if simulate is not None:
         os.environ["IONIAN_GPUS"] = simulate
