@@ -64,7 +64,8 @@ def run(
     """
     reference = Reference.parse(ref, is_module)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # in order with the lines of the workers
+        # Whole lines, also under PYTHONUNBUFFERED, in order with the lines of the workers.
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
     # In the environment, so that all of the script means the same GPUs, `ionian.inventory()` too.
     if simulate is not None:
         os.environ["IONIAN_GPUS"] = simulate
