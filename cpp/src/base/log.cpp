@@ -12,7 +12,8 @@ struct Sink {
 };
 
 Sink& sink() {
-  static auto* const instance = new Sink;  // never destroyed: threads may log while the process ends
+  static auto* const instance =
+      new Sink;  // never destroyed: threads may log while the process ends
   return *instance;
 }
 
