@@ -1,9 +1,9 @@
 """The method: ours and its peers take turns, block by block, and ratios are taken within a block.
 
 A shared machine drifts, so a figure is a ratio to what was measured next to it. Each block goes
-ours, peer, …, ours again. The ratio of a block is that of the quantiles of its samples; the median
-and the range over the blocks are reported. Ours against ours again must stay within CONTROL, or the
-machine was too restless for the figures to mean anything.
+peer, ours, peer, ours again, so that ours always comes after a peer. The ratio of a block is that of
+the quantiles of its samples; the median and the range over the blocks are reported. Ours against ours
+again must stay within CONTROL, or the machine was too restless for the figures to mean anything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BLOCKS = 9
 CONTROL = (0.9, 1.1)
 _UNCOUNTED = 3
 
-#: Returns the samples of one block: seconds, or units per second.
+#: Returns the samples of one turn, of which a block has two: seconds, or units per second.
 Sampler = Callable[[], "list[float]"]
 
 
@@ -82,10 +82,12 @@ def interleave(
     for sample in (ours, *others.values()):
         sample()
     for _ in range(blocks):
-        series.ours.append(ours())
-        for name, sample in others.items():
-            series.others[name].append(sample())
-        series.again.append(ours())
+        for name in others:
+            series.others[name].append([])
+        for mine in (series.ours, series.again):
+            for name, sample in others.items():
+                series.others[name][-1].extend(sample())
+            mine.append(ours())
     return series
 
 

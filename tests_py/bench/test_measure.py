@@ -56,10 +56,10 @@ def test_blocks_take_turns_and_the_first_round_is_thrown_away() -> None:
         return [float(len(order))]
 
     series = interleave(lambda: sampler("ours"), {"peer": lambda: sampler("peer")}, blocks=2)
-    assert order == ["ours", "peer", *("ours", "peer", "ours") * 2]
-    assert series.ours == [[3.0], [6.0]]
-    assert series.others == {"peer": [[4.0], [7.0]]}
-    assert series.again == [[5.0], [8.0]]
+    assert order == ["ours", "peer"] + ["peer", "ours"] * 4
+    assert series.others == {"peer": [[3.0, 5.0], [7.0, 9.0]]}
+    assert series.ours == [[4.0], [8.0]]
+    assert series.again == [[6.0], [10.0]]
 
 
 @pytest.mark.parametrize(

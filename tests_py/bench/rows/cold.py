@@ -32,12 +32,12 @@ def _peer(method: str) -> float:
 
 def run(effort: Effort, pinning: str) -> list[Line]:
     multiprocessing.get_context("forkserver").set_forkserver_preload([workload.__name__])
-    calls = effort.pick(20, 6)
+    calls = effort.pick(20, 5)
     with workload.app.run():
         workload.remote_small.remote()  # the launcher has imported numpy by now
         others: dict[str, Sampler] = {
-            SPAWN: lambda: [_peer("spawn") for _ in range(effort.pick(4, 1))],
-            FORKSERVER: lambda: [_peer("forkserver") for _ in range(effort.pick(8, 2))],
+            SPAWN: lambda: [_peer("spawn") for _ in range(effort.pick(2, 1))],
+            FORKSERVER: lambda: [_peer("forkserver") for _ in range(effort.pick(4, 1))],
             "fork": lambda: timed(floors.fork_and_wait, calls),
         }
         series = interleave(lambda: [_ours() for _ in range(calls)], others)

@@ -63,7 +63,7 @@ def _over_bare(series: Series, bare: list[list[float]]) -> Series:
 
 
 def run(effort: Effort, pinning: str) -> list[Line]:
-    count = effort.pick(12, 3)
+    count = effort.pick(12, 2)
     with tempfile.TemporaryDirectory(prefix="ionian-bench-") as directory:
         env = {
             name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"

@@ -16,7 +16,7 @@ from typing import Any
 import ionian
 
 from .. import floors, workload
-from ..measure import Series, quantile, wait_until
+from ..measure import BLOCKS, Series, quantile, wait_until
 from ..result import Effort, Line, line
 
 BROKEN, FRESH = "PPE", "a new PPE"
@@ -89,26 +89,27 @@ def _peer() -> tuple[float, float]:
         )
 
 
-def _series(function: Any, count: int, blocks: int = 9) -> tuple[Series, Series]:
+def _series(function: Any, count: int, blocks: int = BLOCKS) -> tuple[Series, Series]:
     error = Series(others={BROKEN: [], "pidfd": []})
     again = Series(others={FRESH: []})
 
     _ours(function)
     for _ in range(blocks):
+        for each in (error.others[BROKEN], error.others["pidfd"], again.others[FRESH]):
+            each.append([])
         for mine, mine_again in ((error.ours, again.ours), (error.again, again.again)):
+            theirs = [_peer() for _ in range(count // 2)]
+            error.others[BROKEN][-1].extend(raised for raised, _ in theirs)
+            again.others[FRESH][-1].extend(answered for _, answered in theirs)
+            error.others["pidfd"][-1].extend(floors.kill_and_see() for _ in range(count // 2))
             both = [_ours(function) for _ in range(count)]
             mine.append([raised for raised, _ in both])
             mine_again.append([answered for _, answered in both])
-            if mine is error.ours:
-                theirs = [_peer() for _ in range(count)]
-                error.others[BROKEN].append([raised for raised, _ in theirs])
-                again.others[FRESH].append([answered for _, answered in theirs])
-                error.others["pidfd"].append([floors.kill_and_see() for _ in range(count)])
     return error, again
 
 
 def run(effort: Effort, pinning: str) -> list[Line]:
-    count = effort.pick(16, 5)
+    count = effort.pick(16, 4)
     lines = []
     with workload.victims.run(simulate="A10G:1"):
         for function, kind in (

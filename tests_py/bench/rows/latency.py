@@ -50,7 +50,7 @@ def run(effort: Effort, pinning: str) -> list[Line]:
     """Rows 1 and 2."""
     if skipped := _nobody_to_spread_over(1, "warm .remote() of a no-op", pinning):
         return skipped
-    calls, peer_calls = effort.pick(5000, 1000), effort.pick(800, 150)
+    calls, peer_calls = effort.pick(5000, 1000), effort.pick(400, 80)
     with both_warm(pinning) as (peer, echoes):
         ours = workload.remote_noop.remote
         submit, noop = peer.submit, workload.noop
@@ -85,15 +85,15 @@ def run_paced(effort: Effort, pinning: str) -> list[Line]:
     """Row 3, and what idle workers cost."""
     if skipped := _nobody_to_spread_over(3, "a call every 5 ms", pinning):
         return skipped
-    calls = effort.pick(120, 16)
+    calls, other_calls = effort.pick(120, 12), effort.pick(60, 6)
     with both_warm(pinning) as (peer, echoes):
         ours = workload.remote_noop.remote
         submit, noop = peer.submit, workload.noop
         pipe, futex = echoes
         others: dict[str, Sampler] = {
-            PEER: lambda: timed(lambda: submit(noop).result(), calls, _PAUSE),
-            "pipe": lambda: timed(pipe, calls, _PAUSE),
-            "futex": lambda: timed(futex, calls, _PAUSE),
+            PEER: lambda: timed(lambda: submit(noop).result(), other_calls, _PAUSE),
+            "pipe": lambda: timed(pipe, other_calls, _PAUSE),
+            "futex": lambda: timed(futex, other_calls, _PAUSE),
         }
         series = interleave(lambda: timed(ours, calls, _PAUSE), others)
         idle = _idle(workload.remote_noop.remote(True), pinning) if pinning == SPREAD else []

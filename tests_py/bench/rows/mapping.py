@@ -15,8 +15,8 @@ PPE, POOL = "PPE.map", "Pool.imap_unordered"
 
 def run(effort: Effort, pinning: str) -> list[Line]:
     """The peers' rate does not depend on how many calls there are, so the slow one gets fewer."""
-    calls = effort.pick(100_000, 20_000)
-    ppe_calls, pool_calls = effort.pick(6_000, 1_500), effort.pick(50_000, 10_000)
+    calls = effort.pick(100_000, 12_000)
+    ppe_calls, pool_calls = effort.pick(4_000, 500), effort.pick(30_000, 4_000)
     settle = workload.settle
     with ProcessPoolExecutor(1) as ppe, multiprocessing.get_context("fork").Pool(1) as pool:
         ppe.submit(workload.noop).result()
