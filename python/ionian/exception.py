@@ -74,6 +74,10 @@ class CrashLoopError(WorkerDiedError):
     """Worker after worker ended before it was ready."""
 
 
+class CudaError(Error):
+    """CUDA, or a library on top of it (cuBLAS, NCCL), refused."""
+
+
 class GpuUnhealthyError(RemoteError):
     """A GPU failed."""
 

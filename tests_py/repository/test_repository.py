@@ -16,6 +16,8 @@ ROOMS = {
     "lease": {"gpu", "base"},
     "exec": {"lease", "gpu", "base"},
     "cuda": {"base"},
+    "blas": {"cuda", "base"},
+    "comm": {"cuda", "base"},
 }
 #: Which room a public header belongs to.
 PUBLIC = {
@@ -28,6 +30,7 @@ PUBLIC = {
     "inventory": "gpu",
     "topology": "gpu",
     "lease": "lease",
+    "array": "cuda",
 }
 
 

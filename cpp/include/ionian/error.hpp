@@ -98,6 +98,14 @@ class SystemError : public Error {
   const int code;
 };
 
+/// CUDA, or a library on top of it, refused. `code` is that library's own.
+class CudaError : public Error {
+ public:
+  CudaError(const std::string& message, int code_) : Error(message), code(code_) {}
+  const char* kind() const noexcept override { return "CudaError"; }
+  const int code;
+};
+
 /// Throws the error class that fits errno `code`: ResourceExhaustedError for EMFILE, ENFILE,
 /// ENOMEM, ENOSPC, EAGAIN and EDQUOT, PermissionDeniedError for EACCES and EPERM, else SystemError.
 /// `what` says what was tried, e.g. "open /dev/shm/x".

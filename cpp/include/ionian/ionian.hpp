@@ -1,6 +1,7 @@
 // ionian.hpp: everything.
 #pragma once
 
+#include "ionian/array.hpp"
 #include "ionian/catalog.hpp"
 #include "ionian/device.hpp"
 #include "ionian/error.hpp"
