@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, m) {
   bind_lease(m);
   bind_exec(m);
   bind_worker(m);
+  bind_gang(m);
 }

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from .machine import enable_output as enable_output
     from .machine import inventory as inventory
     from .machine import lease as lease
+    from .ranks import communicator as communicator
+    from .ranks import local_rank as local_rank
+    from .ranks import rank as rank
+    from .ranks import spmd as spmd
+    from .ranks import world_size as world_size
 
 __version__ = "0.1.0"
 
@@ -38,12 +43,17 @@ __all__ = [
     "Error",
     "Function",
     "FunctionCall",
+    "communicator",
     "enable_output",
     "exception",
     "gpu",
     "inventory",
     "is_local",
     "lease",
+    "local_rank",
+    "rank",
+    "spmd",
+    "world_size",
 ]
 
 _HOMES = {
@@ -51,9 +61,14 @@ _HOMES = {
     "Error": "exception",
     "Function": "function",
     "FunctionCall": "call",
+    "communicator": "ranks",
     "enable_output": "machine",
     "inventory": "machine",
     "lease": "machine",
+    "local_rank": "ranks",
+    "rank": "ranks",
+    "spmd": "ranks",
+    "world_size": "ranks",
 }
 
 

@@ -295,7 +295,55 @@ class Worker:
     def reply(self, status: int, head: bytes, buffers: Sequence[Buffer] | None) -> None: ...
     def take_cancellation(self) -> bool: ...
 
+@final
+class GangEvent:
+    """What happened in a gang: "reply", "ended", or "deadline"."""
+
+    kind: str
+    rank: int
+    call: int
+    code: int  # RETURNED or RAISED of a reply
+    exit: int  # of a rank that ended: its exit code, or minus the signal
+    @property
+    def message(self) -> tuple[Any, Any]:
+        """(head, buffers) of a reply."""
+
+@final
+class Gang:
+    """The ranks of one worker: processes that it starts, one for each of its GPUs."""
+
+    def __init__(self, leader: Worker, ranks: int) -> None: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def complete(self) -> bool:
+        """Whether every rank lives."""
+    def become(self, rank: int) -> Worker:
+        """In a forked child: that rank's worker."""
+    def forked(self, rank: int, pid: int) -> None: ...
+    def start_afresh(
+        self, rank: int, argv: Sequence[bytes], env: Sequence[bytes], setup: bytes
+    ) -> int: ...
+    def watch(self) -> None:
+        """All ranks are started."""
+    def send_setup(self, setup: bytes) -> None: ...
+    def send_call(self, call: int, head: bytes, buffers: Sequence[Buffer] | None) -> None: ...
+    def wait(self, timeout: float | None = None) -> GangEvent:
+        """Waits for the next thing to happen; Python's signal handlers run meanwhile."""
+    def cancel(self, call: int) -> None: ...
+    def signal(self, signal: int) -> None:
+        """Sends a signal to every rank that lives."""
+    def pid(self, rank: int) -> int:
+        """0 if that rank has ended."""
+    def tail(self, rank: int) -> str:
+        """The last lines that a rank wrote."""
+    def end(self) -> None:
+        """Kills every rank, waits for each, and passes on what they had written."""
+
 # ---- cuda --------------------------------------------------------------------------------------------
+
+def cuda_reason() -> str:
+    """Returns why there is no CUDA driver, "" if there is one. Initialises nothing."""
 
 def cuda_initialised() -> str:
     """Returns "" if this process may fork and use CUDA in the child, else what speaks against it."""

@@ -46,7 +46,7 @@ def _why_not_fork(module: str) -> str:
     return ""
 
 
-def _reseed() -> None:
+def reseed() -> None:
     """Forked workers must not share random numbers; a seed that the user set is kept."""
     random = sys.modules.get("numpy.random.mtrand")
     if random is None:
@@ -60,12 +60,10 @@ def _reseed() -> None:
         pass
 
 
-def _load(setup: bytes) -> str:
+def _load(setup: bytes) -> None:
     from .entry import load_main
 
-    described = pickle.loads(setup)
-    load_main(described)
-    return str(described.get("name") or described.get("path") or "your code")
+    load_main(pickle.loads(setup))
 
 
 def _become_worker() -> None:
@@ -75,9 +73,8 @@ def _become_worker() -> None:
     while chunk := os.read(_SETUP_FD, 1 << 16):
         chunks.append(chunk)
     os.close(_SETUP_FD)
-    worker = _core.Worker.from_inherited()
-    _load(b"".join(chunks))
-    run(worker)
+    setup = b"".join(chunks)
+    run(_core.Worker.from_inherited(), lambda: _load(setup), (sys.orig_argv, setup))
 
 
 def _fork(launcher: _core.Launcher, order: _core.WorkerOrder) -> None:
@@ -97,8 +94,8 @@ def _fork(launcher: _core.Launcher, order: _core.WorkerOrder) -> None:
             name, _, value = entry.partition("=")
             os.environ[name] = value
         worker = order.become()
-        _reseed()
-        run(worker)
+        reseed()
+        run(worker, lambda: None, None)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -116,13 +113,13 @@ def main() -> None:
     if setup is None:
         return
     try:
-        name = _load(setup)
+        _load(setup)
     except BaseException:
         launcher.failed(traceback.format_exc())
         return
     from . import _worker, function_spec, serialization  # noqa: F401  loaded once, for every worker
 
-    reason = _why_not_fork(name)
+    reason = _why_not_fork(str(pickle.loads(setup)["name"]))
     gc.collect()
     gc.freeze()  # the collector's headers stay shared with the workers
     launcher.ready(not reason, reason)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from . import _core, _runtime
 from .exception import DeserializationError, InputCancellation
+
+Fresh = tuple[list[str], bytes]  # the command line of a worker, and the setup that it reads
 
 
 def _leave(code: int) -> None:
@@ -47,15 +52,29 @@ def _install_cancellation(worker: _core.Worker) -> None:
     signal.signal(signal.SIGUSR1, on_cancel)
 
 
-def run(worker: _core.Worker) -> None:
-    """Serves until told to end; never returns."""
-    from .function_spec import load_spec
-    from .serialization import dumps, encode_exception, loads
+def run(worker: _core.Worker, load: Callable[[], None], fresh: Fresh | None) -> None:
+    """Serves until told to end; never returns.
 
-    _runtime.in_worker = True
+    ``load`` imports the user's code where it is not there yet. ``fresh``: how a rank is started
+    where it cannot be forked.
+    """
+    from . import _rank
+    from .function_spec import is_spmd, load_spec
+
     _install_cancellation(worker)
     setup = worker.setup()
+    if is_spmd(setup):
+        from ._launcher import reseed
+        from ._leader import lead
+
+        worker = lead(worker, pickle.loads(setup), fresh)
+        reseed()
+        _install_cancellation(worker)
+        setup = worker.setup()
+    _rank.enter()
     try:
+        load()
+        _runtime.in_worker = True  # only now: an app.run() that is met while loading ends it
         function = load_spec(setup)
     except BaseException as exc:
         import traceback
@@ -65,6 +84,12 @@ def run(worker: _core.Worker) -> None:
         _leave(1)
         return
     worker.reply(_core.RETURNED, b"", None)
+    _serve(worker, function)
+
+
+def _serve(worker: _core.Worker, function: Callable[..., Any]) -> None:
+    from .serialization import dumps, encode_exception, loads
+
     returned, raised = _core.RETURNED, _core.RAISED
     forked: list[bool] = []  # by the function: such a child must not answer for us
     os.register_at_fork(after_in_child=lambda: forked.append(True))

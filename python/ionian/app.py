@@ -98,7 +98,7 @@ class App:
         checked = Options.parse(options)
 
         def decorate(raw: Callable[..., Any]) -> Function:
-            check_function(raw, checked.serialized)
+            check_function(raw, checked)
             if isinstance(raw, Function):
                 raw = raw.raw
             made = Function(self, raw, name or raw.__qualname__.replace(".<locals>", ""), checked)

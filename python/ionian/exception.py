@@ -83,7 +83,12 @@ class GpuUnhealthyError(RemoteError):
 
 
 class RankError(RemoteError):
-    """One rank of a multi-GPU call failed."""
+    """A rank of an ``spmd`` call failed, and the others were ended. Its ``__cause__`` is what that
+    rank raised."""
+
+    rank: int = 0  #: the first that failed
+    causes: dict[int, BaseException] = {}  #: by rank: of all that failed
+    stacks: dict[int, str] = {}  #: by rank: where those were that had to be ended
 
 
 class SerializationError(Error):

@@ -40,6 +40,16 @@ def modules_used(raw: Callable[..., Any]) -> list[str]:
     return sorted({value.__name__ for value in used if isinstance(value, types.ModuleType)})
 
 
+def is_spmd(spec: bytes) -> bool:
+    """Returns whether ``spec`` is to be run by several ranks."""
+    return bool(pickle.loads(spec)[0] == "spmd")
+
+
+def make_spmd_spec(spec: bytes, name: str, gather: bool, timeout: float) -> bytes:
+    """Returns what the leader of a gang needs; ``spec`` goes to each of its ranks."""
+    return pickle.dumps(("spmd", {"gather": gather, "timeout": timeout}, spec, name))
+
+
 def make_spec(raw: Callable[..., Any], name: str, serialized: bool) -> bytes:
     """Returns what ``load_spec`` needs. Raises SerializationError for a closure over what cannot go."""
     if has_name(raw, serialized):

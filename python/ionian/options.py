@@ -160,9 +160,10 @@ def _environment(value: object) -> dict[str, str]:
     return env
 
 
-def check_function(raw: Callable[..., Any], serialized: bool) -> None:
+def check_function(raw: Callable[..., Any], options: Options) -> None:
     """Raises if ``raw`` cannot be a function of an app."""
     from .function import Function
+    from .ranks import spmd_of
 
     if isinstance(raw, Function):
         return
@@ -185,7 +186,12 @@ def check_function(raw: Callable[..., Any], serialized: bool) -> None:
     qualname = raw.__qualname__
     nested_in_class = "." in qualname and "<locals>." not in qualname
     in_class = nested_in_class or "." in qualname.rpartition("<locals>.")[2]
-    if in_class and not serialized:
+    if spmd_of(raw) is not None and options.gpu is None:
+        raise InvalidError(
+            f"[app.function] {qualname!r} is marked with @ionian.spmd(), but no gpu= says how many ranks it has\n"
+            'next: write e.g. @app.function(gpu="any:2")'
+        )
+    if in_class and not options.serialized:
         raise InvalidError(
             f"[app.function] {qualname!r} is a method; decorate a function at the top of the module"
         )

@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _runtime, entry, function_spec, serialization
+from . import _core, _rank, _runtime, entry, function_spec, serialization
 from .exception import ExecutionError
+from .ranks import spmd_of
 
 if TYPE_CHECKING:
     from .app import App
     from .function import Function
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_LEADER_TIME = 10.0
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 #: Set by the command line: the script it loaded, with the name it was loaded under.
@@ -126,7 +128,7 @@ class Session:
                 preload.update(function_spec.modules_used(function.raw))
         if script is not None:
             modules = [name for name in modules if name != script[1]]
-        env = dict(os.environ) | additions
+        env = _rank.outside(os.environ) | additions
         if self._simulate is not None:
             env["IONIAN_GPUS"] = self._simulate
         env["IONIAN_GPU_MATCH"] = self._match
@@ -168,16 +170,23 @@ class Session:
             if found is not None:
                 return found[1]
             options = function.options
+            setup = function_spec.make_spec(function.raw, function.name, options.serialized)
+            timeout = options.timeout
+            if (marked := spmd_of(function.raw)) is not None:
+                setup = function_spec.make_spmd_spec(
+                    setup, _plain(function.name), marked.gather, timeout
+                )
+                timeout += _LEADER_TIME  # the leader keeps time, and knows where each rank is
             pool = self.executor.create_pool(
                 launcher=self._launcher(function),
                 name=_plain(function.name),
                 gpu=options.gpu,
-                setup=function_spec.make_spec(function.raw, function.name, options.serialized),
+                setup=setup,
                 min_containers=options.min_containers,
                 max_containers=options.max_containers,
                 buffer_containers=options.buffer_containers,
                 scaledown_window=options.scaledown_window,
-                timeout=options.timeout,
+                timeout=timeout,
             )
             self._pools[id(function)] = (function, pool)
             return pool

@@ -17,6 +17,7 @@ from typing import Any
 from .exception import (
     DeserializationError,
     InputCancellation,
+    RankError,
     RemoteError,
     RemoteTraceback,
     SerializationError,
@@ -258,5 +259,71 @@ def decode_exception(head: Any, origin: str) -> BaseException:
         exc = RemoteError(f"[{origin}] raised {name}: {message}\n({why})")
     elif isinstance(exc, (KeyboardInterrupt, InputCancellation, SystemExit, GeneratorExit)):
         exc = RemoteError(f"[{origin}] raised {name}: {message}")
-    exc.__cause__ = RemoteTraceback(text)
+    if not isinstance(exc, RankError):  # its cause is what the rank raised
+        exc.__cause__ = RemoteTraceback(text)
     return exc
+
+
+def gather(messages: list[tuple[Any, Any]]) -> tuple[bytes, Buffers]:
+    """Returns the message of the list of all values of ``messages``, none of which is rebuilt here."""
+    buffers = [pickle.PickleBuffer(buffer) for _, each in messages for buffer in each]
+    parts = [(bytes(head), len(each)) for head, each in messages]
+    pending = list(buffers)
+    head = pickle.dumps(_Gathered(parts, pending), 5, buffer_callback=lambda buffer: False)
+    return head, buffers
+
+
+class _Gathered:
+    def __init__(self, parts: list[tuple[bytes, int]], buffers: Buffers) -> None:
+        self.parts, self.buffers = parts, buffers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _scatter, (self.parts, self.buffers)
+
+
+def _scatter(parts: list[tuple[bytes, int]], buffers: list[Any]) -> list[Any]:
+    values, at = [], 0
+    for head, count in parts:
+        values.append(pickle.loads(head, buffers=buffers[at : at + count]))
+        at += count
+    return values
+
+
+def encode_rank_error(
+    origin: str, first: int, size: int, causes: dict[int, bytes], stacks: dict[int, str]
+) -> bytes:
+    """Returns a RankError as an answer; ``causes`` are exceptions as ``encode_exception`` made them."""
+    name, message, _, _ = pickle.loads(causes[first])
+    short = name.removeprefix("ionian.exception.")
+    lines = [f"[{origin}] rank {first} of {size} failed: {short}: {message}"]
+    for rank in sorted(causes.keys() - {first}):
+        name, message, _, _ = pickle.loads(causes[rank])
+        lines.append(
+            f"rank {rank} failed too: {name}: {message.splitlines()[0] if message else ''}"
+        )
+    for rank in sorted(stacks):
+        lines.append(f"rank {rank} was ended; it was at:\n{stacks[rank].rstrip()}")
+    text = "\n".join(lines)
+    rebuilt = pickle.dumps(_RankErrorParts(origin, first, text, causes, stacks), 5)
+    return pickle.dumps(("ionian.exception.RankError", text, text, rebuilt), 5)
+
+
+class _RankErrorParts:
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rank_error, self.parts
+
+
+def _rank_error(
+    origin: str, first: int, text: str, causes: dict[int, bytes], stacks: dict[int, str]
+) -> RankError:
+    error = RankError(text)
+    error.rank = first
+    error.causes = {
+        rank: decode_exception(head, f"{origin} rank {rank}") for rank, head in causes.items()
+    }
+    error.stacks = stacks
+    error.__cause__ = error.causes[first]
+    return error

@@ -191,6 +191,8 @@ class WorkerChannel {
   std::uint64_t handle_peer_message(bool& closed);
   /// Returns the call that runs now, 0 if none. Thread-safe.
   [[nodiscard]] std::uint64_t current_call() const { return current_call_.load(); }
+  /// In a forked child: leaves the socket to the parent, so that its end can be seen.
+  void forget() noexcept { socket_.reset(); }
 
  private:
   [[nodiscard]] channel::Header& header() const noexcept;

@@ -206,10 +206,14 @@ std::vector<std::string> Guardian::worker_env(const WorkerState& worker) const {
   std::vector<std::string> env;
   std::string held;
   for (const auto& uuid : hello_.held_by_ancestors) held += (held.empty() ? "" : ",") + uuid;
-  for (const auto& device : worker.lease.devices()) held += (held.empty() ? "" : ",") + device.uuid;
+  std::string leased;
+  for (const auto& device : worker.lease.devices())
+    leased += (leased.empty() ? "" : ",") + device.uuid;
+  if (!leased.empty()) held += (held.empty() ? "" : ",") + leased;
   env.push_back("CUDA_VISIBLE_DEVICES=" + worker.lease.visible_devices());
   env.push_back("CUDA_DEVICE_ORDER=PCI_BUS_ID");
   env.push_back("IONIAN_HELD_GPUS=" + held);
+  env.push_back("IONIAN_LEASED_GPUS=" + leased);
   env.push_back(std::string(process::kWorkerVariable) + "=" + hello_.run + ":" +
                 std::to_string(worker.order.worker));
   return env;

@@ -51,6 +51,12 @@ std::unique_ptr<Worker> Worker::from_inherited() {
                                             inherited(kSocketFd), inherited(kDeathFd)});
 }
 
+void Worker::forget() noexcept {
+  channel_.forget();
+  death_.reset();
+  stop_.reset();
+}
+
 void Worker::watch() {
   for (;;) {
     std::array<pollfd, 3> polled{

@@ -42,6 +42,11 @@ class Worker {
   static std::unique_ptr<Worker> from_inherited();
 
   WorkerChannel& channel() noexcept { return channel_; }
+  /// Returns the descriptor that ends when the guardian does.
+  [[nodiscard]] int death() const noexcept { return death_.get(); }
+  /// In a forked child: closes what is the parent's. Its thread is not here, so the object must
+  /// never be destroyed afterwards.
+  void forget() noexcept;
   /// Returns whether the call that runs now was cancelled, and forgets it.
   bool take_cancellation();
 
