@@ -121,7 +121,7 @@ TEST(Nvml, ReadsTheProcessListsOfEveryDriver) {
     const FakeNvml fake(machine, library);
     const auto processes = read_inventory({}).devices.at(0).processes;
     ASSERT_EQ(processes.size(), 2U) << library;
-    EXPECT_EQ(processes[1], (DeviceProcess{2147483001, 2000, "", ""})) << library;
+    EXPECT_EQ(processes[1], (DeviceProcess{2147483001, 2000, "", "", ""})) << library;
   }
 }
 

@@ -46,15 +46,15 @@ TEST_F(ProcessInfo, DoesNotNameAnUnrelatedProcessOfAContainer) {
   link("/self/ns/pid", "pid:[4026532000]");
   file("/42/comm", "innocent");
   link("/42/fd/3", "/tmp/data");
-  EXPECT_EQ(describe_process(42, 0, root_), (DeviceProcess{42, 0, "", ""}));
+  EXPECT_EQ(describe_process(42, 0, root_), (DeviceProcess{42, 0, "", "", ""}));
   link("/42/fd/4", "/dev/nvidia0");
   EXPECT_EQ(describe_process(42, 0, root_).command, "innocent");
 }
 
 TEST_F(ProcessInfo, KeepsTheNumberOfAProcessThatIsGone) {
   link("/self/ns/pid", "pid:[4026531836]");
-  EXPECT_EQ(describe_process(43, 7, root_), (DeviceProcess{43, 7, "", ""}));
-  EXPECT_EQ(describe_process(-1, 7, root_), (DeviceProcess{-1, 7, "", ""}));
+  EXPECT_EQ(describe_process(43, 7, root_), (DeviceProcess{43, 7, "", "", ""}));
+  EXPECT_EQ(describe_process(-1, 7, root_), (DeviceProcess{-1, 7, "", "", ""}));
 }
 
 TEST_F(ProcessInfo, ReadsTheNumaNodeOfAPciDevice) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ionian {
@@ -14,12 +15,13 @@ struct DeviceProcess {
   std::uint64_t memory_bytes = 0;  // 0 if the driver does not say
   std::string user;                // "" if unknown
   std::string command;             // "" if unknown
+  std::string run{};               // of ionian that it belongs to, "" if none or unknown
   bool operator==(const DeviceProcess&) const = default;
 };
 
 struct Device {
   int index = 0;     // position in the inventory, from 0: PCI bus order, or the mask's order
-  std::string uuid;  // "GPU-…"; the identity of the GPU everywhere in ionian
+  std::string uuid;  // "GPU-…", or "GPU-…/1" for a slice: its identity everywhere in ionian
   std::string name;  // what NVML calls it
   std::string type;  // its name in `gpu=`; NVML's name without "NVIDIA " if the catalog lacks it
   std::uint64_t memory_bytes = 0;
@@ -35,5 +37,9 @@ struct Device {
   std::vector<DeviceProcess> processes;  // compute processes only
   bool operator==(const Device&) const = default;
 };
+
+/// Returns the UUID of the GPU that a device is, or is a slice of.
+inline std::string_view gpu_of(std::string_view uuid) { return uuid.substr(0, uuid.find('/')); }
+inline bool is_slice(std::string_view uuid) { return uuid.find('/') != std::string_view::npos; }
 
 }  // namespace ionian

@@ -33,9 +33,11 @@ struct InventoryOptions {
   bool pci_bus_order = false;                 // CUDA_DEVICE_ORDER=PCI_BUS_ID: only for `reason`
   std::chrono::milliseconds timeout{10'000};  // NVML that hangs longer is given up, with a reason
   bool processes = true;                      // also list the processes on each GPU
+  int split = 1;                              // offer each GPU as that many logical ones
 
-  /// Returns what the environment says: IONIAN_GPUS, CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER. An
-  /// empty IONIAN_GPUS simulates nothing.
+  /// Returns what the environment says: IONIAN_GPUS, CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER,
+  /// IONIAN_SPLIT. An empty IONIAN_GPUS simulates nothing. Throws InvalidError for a bad
+  /// IONIAN_SPLIT.
   static InventoryOptions from_environment();
 };
 

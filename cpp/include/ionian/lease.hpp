@@ -72,7 +72,8 @@ class Lease {
   [[nodiscard]] explicit operator bool() const noexcept { return !devices_.empty(); }
   /// Returns the GPUs, in the order in which a program should number them.
   [[nodiscard]] const std::vector<Device>& devices() const noexcept { return devices_; }
-  /// Returns the UUIDs joined by commas: a CUDA_VISIBLE_DEVICES.
+  /// Returns the UUIDs of the GPUs joined by commas: a CUDA_VISIBLE_DEVICES. A GPU of several
+  /// slices is named once.
   [[nodiscard]] std::string visible_devices() const;
   /// Returns which alternative of the request was granted, from 0.
   [[nodiscard]] std::size_t alternative() const noexcept { return alternative_; }

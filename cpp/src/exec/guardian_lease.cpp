@@ -97,7 +97,8 @@ bool Guardian::drained(WorkerState& worker) {
   const auto now = sys::Clock::now();
   if (worker.drain_until == sys::TimePoint{}) worker.drain_until = now + kDrainLimit;
   for (const auto& device : worker.lease.devices()) {
-    if (device.simulated) continue;
+    // Of a slice nobody knows which memory is whose, and its GPU may be in use for good.
+    if (device.simulated || is_slice(device.uuid)) continue;
     const auto left = processes_on(device, kDriverTimeout);
     if (left && !left->empty() && now < worker.drain_until) {
       worker.retry_at = now + milliseconds(2);

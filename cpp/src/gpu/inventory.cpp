@@ -6,6 +6,7 @@
 
 #include "gpu/nvml.hpp"
 #include "gpu/simulated.hpp"
+#include "gpu/split.hpp"
 #include "gpu/text.hpp"
 #include "gpu/visible_devices.hpp"
 
@@ -53,6 +54,8 @@ InventoryOptions InventoryOptions::from_environment() {
   if (options.simulate && options.simulate->empty()) options.simulate.reset();
   options.visible_devices = environment("CUDA_VISIBLE_DEVICES");
   options.pci_bus_order = environment("CUDA_DEVICE_ORDER") == "PCI_BUS_ID";
+  const auto slices = environment("IONIAN_SPLIT");
+  if (slices && !slices->empty()) options.split = parse_split(*slices);
   return options;
 }
 
@@ -62,14 +65,15 @@ Inventory read_inventory(const InventoryOptions& options) {
   if (all.source == Inventory::Source::kNone) {
     add_reason(all, "to work without a GPU, simulate some: IONIAN_GPUS=\"A10G:2\"");
   }
-  return options.visible_devices ? apply_mask(all, *options.visible_devices, options.pci_bus_order)
-                                 : all;
+  if (options.visible_devices)
+    all = apply_mask(all, *options.visible_devices, options.pci_bus_order);
+  return split(all, options.split);
 }
 
 std::optional<std::vector<DeviceProcess>> processes_on(const Device& device,
                                                        std::chrono::milliseconds timeout) {
   if (device.simulated) return std::vector<DeviceProcess>{};
-  return read_nvml_processes(device.uuid, timeout);
+  return read_nvml_processes(std::string(gpu_of(device.uuid)), timeout);
 }
 
 }  // namespace ionian

@@ -24,6 +24,16 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
+/// Returns the value of `name` in a process's environment, "" if it is not there or not for us.
+std::string variable(const std::string& path, const std::string& name) {
+  std::ifstream file(path, std::ios::binary);
+  std::string entry;
+  while (std::getline(file, entry, '\0')) {
+    if (entry.starts_with(name + "=")) return entry.substr(name.size() + 1);
+  }
+  return "";
+}
+
 /// Returns the user's name, or the number where it has none.
 std::string user_name(uid_t uid) {
   passwd entry{};
@@ -54,13 +64,14 @@ bool has_gpu_open(const std::string& directory) {
 
 DeviceProcess describe_process(std::int64_t pid, std::uint64_t memory_bytes,
                                const std::string& root) {
-  DeviceProcess process{pid, memory_bytes, "", ""};
+  DeviceProcess process{pid, memory_bytes, "", "", ""};
   const std::string directory = root + "/" + std::to_string(pid);
   struct stat status {};
   if (pid <= 0 || ::stat(directory.c_str(), &status) != 0) return process;
   if (!in_first_namespace(root) && !has_gpu_open(directory)) return process;
   process.user = user_name(status.st_uid);
   process.command = first_line(directory + "/comm");
+  process.run = variable(directory + "/environ", "IONIAN_RUN");
   return process;
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "ionian/error.hpp"
 #include "lease/lease_book.hpp"
@@ -51,7 +52,12 @@ Lease::~Lease() = default;
 
 std::string Lease::visible_devices() const {
   std::string text;
-  for (const auto& device : devices_) text += (text.empty() ? "" : ",") + device.uuid;
+  std::set<std::string_view> named;
+  for (const auto& device : devices_) {
+    const std::string_view gpu = gpu_of(device.uuid);
+    if (!named.insert(gpu).second) continue;
+    text.append(text.empty() ? "" : ",").append(gpu);
+  }
   return text;
 }
 
@@ -83,6 +89,7 @@ std::optional<Lease> LeaseWaiter::try_grant() {
       lease.devices_.push_back(book.inventory.devices[gpu]);
     lease.locks_ = std::make_unique<Lease::Locks>();
     lease.locks_->files = std::move(granted->locks);
+    for (auto& lock : granted->shared) lease.locks_->files.push_back(std::move(lock));
     lease.alternative_ = granted->alternative;
     state_->ticket.reset();
     return lease;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include "gpu/split.hpp"
 #include "ionian/error.hpp"
 #include "ionian/log.hpp"
 #include "lease/satisfiable.hpp"
@@ -28,6 +29,23 @@ std::string ticket_name(std::size_t slot) {
   std::array<char, 32> name{};
   std::snprintf(name.data(), name.size(), "ticket-%05zu", slot);
   return name.data();
+}
+
+std::string lock_of(std::string_view uuid) {
+  std::string name = "gpu-";
+  for (const char c : uuid) {
+    const bool plain =
+        (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-';
+    name += plain ? c : '_';
+  }
+  return name;
+}
+
+/// Returns whether a wish for `wished` can be served with `device`: the same, or one a slice of the
+/// other.
+bool serves(const std::string& device, const std::string& wished) {
+  if (device == wished) return true;
+  return is_slice(device) != is_slice(wished) && gpu_of(device) == gpu_of(wished);
 }
 
 bool contains(const std::vector<std::string>& texts, const std::string& text) {
@@ -65,14 +83,45 @@ UniqueFd LeaseBook::Impl::open_book() {
   return book;
 }
 
-std::string LeaseBook::Impl::lock_name(std::size_t gpu) const {
-  std::string name = "gpu-";
-  for (const char c : inventory.devices[gpu].uuid) {
-    const bool plain =
-        (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-';
-    name += plain ? c : '_';
+std::string LeaseBook::Impl::lock_name(std::size_t device) const {
+  return lock_of(inventory.devices[device].uuid);
+}
+
+std::string LeaseBook::Impl::gpu_lock_name(std::size_t device) const {
+  return lock_of(gpu_of(inventory.devices[device].uuid));
+}
+
+bool LeaseBook::Impl::is_leased(std::size_t device) const {
+  if (directory_.is_held(lock_name(device))) return true;
+  return is_slice(inventory.devices[device].uuid) &&
+         directory_.held(gpu_lock_name(device)) == Hold::kExclusive;
+}
+
+LeaseOwner LeaseBook::Impl::owner_of(std::size_t device) const {
+  std::string name = lock_name(device);
+  if (is_slice(inventory.devices[device].uuid)) {
+    if (!directory_.is_held(name)) name = gpu_lock_name(device);
+  } else if (directory_.held(name) == Hold::kShared) {
+    // Held by the slice: the first that there is stands for all.
+    for (int part = 0; part < kMostSlices; ++part) {
+      const std::string slice =
+          lock_of(inventory.devices[device].uuid + "/" + std::to_string(part));
+      if (!directory_.is_held(slice)) continue;
+      name = slice;
+      break;
+    }
   }
-  return name;
+  auto record = LeaseRecord::parse(directory_.read(name).value_or(""));
+  return record ? std::move(record->owner) : LeaseOwner{};
+}
+
+std::optional<std::vector<DeviceProcess>> LeaseBook::Impl::strangers(std::size_t device) const {
+  auto processes = processes_on(inventory.devices[device], kDriverTimeout);
+  // The other slices of a GPU are in use while one is free: only their holders' locks tell more.
+  if (processes && is_slice(inventory.devices[device].uuid)) {
+    std::erase_if(*processes, [](const DeviceProcess& process) { return !process.run.empty(); });
+  }
+  return processes;
 }
 
 std::vector<Ticket> LeaseBook::Impl::read_tickets() const {
@@ -112,7 +161,7 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_
     const auto stranger = strangers_.find(i);
     if (!inventory.devices[i].trouble.empty()) {
       gpu.state = allocator::GpuState::kQuarantined;
-    } else if (!contains(as_free, inventory.devices[i].uuid) && directory_.is_held(lock_name(i))) {
+    } else if (!contains(as_free, inventory.devices[i].uuid) && is_leased(i)) {
       // Whose it is does not matter to a decision: each held GPU is a lease of its own.
       const std::uint64_t id = std::numeric_limits<std::uint64_t>::max() - i;
       allocator::step(state, allocator::Held{id, id, {i}}, now);
@@ -121,6 +170,19 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_
     }
   }
   return state;
+}
+
+std::size_t LeaseBook::Impl::count_here(const Alternative& bound,
+                                        const LeaseRecord::Wish& wish) const {
+  if (bound.gpus.empty() || wish.uuids.empty()) return bound.count;
+  const bool slices = is_slice(inventory.devices[bound.gpus.front()].uuid);
+  if (slices == is_slice(wish.uuids.front())) return bound.count;
+  if (!slices) return std::min(bound.count, bound.gpus.size());
+  const auto each = std::count_if(bound.gpus.begin(), bound.gpus.end(), [&](std::size_t device) {
+    return gpu_of(inventory.devices[device].uuid) ==
+           gpu_of(inventory.devices[bound.gpus.front()].uuid);
+  });
+  return std::min(bound.count * static_cast<std::size_t>(each), bound.gpus.size());
 }
 
 allocator::Waiting LeaseBook::Impl::waiting(const Ticket& ticket) const {
@@ -132,9 +194,13 @@ allocator::Waiting LeaseBook::Impl::waiting(const Ticket& ticket) const {
       const auto& item = request.alternatives().front();
       Alternative bound{item.type, static_cast<std::size_t>(item.count), {}};
       for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
-        const bool healthy = inventory.devices[i].trouble.empty();
-        if (healthy && contains(wish.uuids, inventory.devices[i].uuid)) bound.gpus.push_back(i);
+        const std::string& uuid = inventory.devices[i].uuid;
+        const bool wished =
+            std::any_of(wish.uuids.begin(), wish.uuids.end(),
+                        [&](const std::string& each) { return serves(uuid, each); });
+        if (inventory.devices[i].trouble.empty() && wished) bound.gpus.push_back(i);
       }
+      bound.count = count_here(bound, wish);
       result.alternatives.push_back(std::move(bound));
     } catch (const GpuRequestError&) {
       // Another version's, or nonsense: it claims nothing here.
@@ -157,8 +223,12 @@ std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(std::uint64_t nu
   for (const auto& effect : allocator::step(state, allocator::Tick{}, sys::Clock::now())) {
     const auto* grant = std::get_if<allocator::Grant>(&effect);
     if (grant == nullptr || grant->request != number) continue;
-    Granted granted{grant->alternative, grant->gpus, {}};
+    Granted granted{grant->alternative, grant->gpus, {}, {}};
     for (const std::size_t gpu : grant->gpus) {
+      if (is_slice(inventory.devices[gpu].uuid)) {
+        granted.shared.push_back(directory_.try_lock(gpu_lock_name(gpu), Hold::kShared));
+        if (!granted.shared.back()) return std::nullopt;
+      }
       UniqueFd lock = directory_.try_lock(lock_name(gpu));
       if (!lock) return std::nullopt;  // taken by something that does not ask the book
       granted.locks.push_back(std::move(lock));
@@ -174,7 +244,7 @@ bool LeaseBook::Impl::strangers_on(const Granted& granted, const LeaseOwner& own
   for (const std::size_t gpu : granted.gpus) {
     const Device& device = inventory.devices[gpu];
     if (device.simulated) continue;
-    auto processes = processes_on(device, kDriverTimeout);
+    auto processes = strangers(gpu);
     if (!processes) continue;  // the driver does not say: the lock is what counts
     std::erase_if(*processes,
                   [&](const DeviceProcess& process) { return process.pid == owner.pid; });
@@ -211,10 +281,9 @@ std::vector<LeaseStatus> LeaseBook::Impl::status() {
     for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
       LeaseStatus status;
       status.uuid = inventory.devices[i].uuid;
-      if (directory_.is_held(lock_name(i))) {
+      if (is_leased(i)) {
         status.state = LeaseStatus::State::kLeased;
-        auto record = LeaseRecord::parse(directory_.read(lock_name(i)).value_or(""));
-        status.owner = record ? std::move(record->owner) : LeaseOwner{};
+        status.owner = owner_of(i);
       } else if (!inventory.devices[i].trouble.empty()) {
         status.state = LeaseStatus::State::kUnusable;
         status.reason = inventory.devices[i].trouble;
@@ -225,7 +294,7 @@ std::vector<LeaseStatus> LeaseBook::Impl::status() {
   // The driver is asked outside the book: it can take its time.
   for (std::size_t i = 0; i < all.size() && options.check_strangers; ++i) {
     if (all[i].state != LeaseStatus::State::kFree || inventory.devices[i].simulated) continue;
-    auto processes = processes_on(inventory.devices[i], kDriverTimeout);
+    auto processes = strangers(i);
     if (!processes || processes->empty()) continue;
     all[i].state = LeaseStatus::State::kExternal;
     all[i].strangers = std::move(*processes);

@@ -37,6 +37,7 @@ class LeaseBook::Impl {
     std::size_t alternative = 0;
     std::vector<std::size_t> gpus;
     std::vector<UniqueFd> locks;
+    std::vector<UniqueFd> shared;  // of slices: the locks of their GPUs
   };
 
   /// Enters the queue: writes `record` with the next number into a free ticket.
@@ -76,8 +77,20 @@ class LeaseBook::Impl {
   /// Rebuilds the allocator's state from the locks; GPUs of `as_free` count as free.
   allocator::State read_state(const std::vector<std::string>& as_free = {}) const;
   [[nodiscard]] allocator::Waiting waiting(const Ticket& ticket) const;
+  /// Returns how many devices of this inventory a wish is about, which may be for whole GPUs where
+  /// we see slices, or the other way round.
+  [[nodiscard]] std::size_t count_here(const Alternative& bound,
+                                       const LeaseRecord::Wish& wish) const;
   void add_queue(allocator::State& state, const std::vector<Ticket>& tickets) const;
-  [[nodiscard]] std::string lock_name(std::size_t gpu) const;
+  /// Returns the lock of a device: the GPU's, or the slice's own. Who holds a slice holds its GPU's
+  /// lock too, but shared, so slices exclude whole GPUs and whole GPUs slices.
+  [[nodiscard]] std::string lock_name(std::size_t device) const;
+  [[nodiscard]] std::string gpu_lock_name(std::size_t device) const;
+  [[nodiscard]] bool is_leased(std::size_t device) const;
+  [[nodiscard]] LeaseOwner owner_of(std::size_t device) const;
+  /// Returns the processes on a device that are not ionian's doing; nullopt if the driver does not
+  /// say.
+  [[nodiscard]] std::optional<std::vector<DeviceProcess>> strangers(std::size_t device) const;
 
   LockDirectory directory_;
   Machine machine_;

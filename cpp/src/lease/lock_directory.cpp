@@ -79,7 +79,7 @@ bool LockDirectory::still_there(const UniqueFd& file, const std::string& name) c
          mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
 }
 
-UniqueFd LockDirectory::try_lock(const std::string& name) {
+UniqueFd LockDirectory::try_lock(const std::string& name, Hold hold) {
   for (int attempt = 0; attempt < 100; ++attempt) {
     // Without O_CREAT first: fs.protected_regular forbids it on another user's file in a sticky
     // directory.
@@ -96,7 +96,7 @@ UniqueFd LockDirectory::try_lock(const std::string& name) {
       }
     }
     if (!file) throw_errno("open the lock " + path_ + "/" + name, errno);
-    if (!flock_now(file, LOCK_EX)) return {};
+    if (!flock_now(file, hold == Hold::kShared ? LOCK_SH : LOCK_EX)) return {};
     if (still_there(file, name)) return file;
   }
   throw ExecutionError("[lock directory] " + path_ + "/" + name +
@@ -124,10 +124,10 @@ UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milli
   }
 }
 
-bool LockDirectory::is_held(const std::string& name) const {
+Hold LockDirectory::held(const std::string& name) const {
   const UniqueFd file = open_file(name, O_RDONLY);
-  if (!file) return false;
-  return !flock_now(file, LOCK_SH);
+  if (!file || flock_now(file, LOCK_EX)) return Hold::kNone;
+  return flock_now(file, LOCK_SH) ? Hold::kShared : Hold::kExclusive;
 }
 
 void LockDirectory::write(const UniqueFd& lock, const std::string& text) {

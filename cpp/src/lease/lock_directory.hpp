@@ -15,6 +15,8 @@
 
 namespace ionian {
 
+enum class Hold { kNone, kShared, kExclusive };
+
 class LockDirectory {
  public:
   /// Opens `path`, making it if it is not there: 0700, or 1777 where `shared`. Throws
@@ -24,14 +26,16 @@ class LockDirectory {
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
-  /// Takes the lock `name` if nobody holds it; empty if somebody does. The file is made if need be.
-  UniqueFd try_lock(const std::string& name);
+  /// Takes the lock `name` if nobody holds it, or with kShared nobody exclusively; empty if
+  /// somebody does. The file is made if need be.
+  UniqueFd try_lock(const std::string& name, Hold hold = Hold::kExclusive);
   /// Takes the lock `name` for writing down something, for as long as the result lives; waits for
   /// at most `limit`, then returns an empty descriptor. Its release is no event.
   UniqueFd lock_briefly(const std::string& name, std::chrono::milliseconds limit);
-  /// Returns whether somebody holds the lock `name`. Call it only while holding the lock that
-  /// orders all takers: it holds the lock itself for a moment.
-  [[nodiscard]] bool is_held(const std::string& name) const;
+  /// Returns how the lock `name` is held. Call it only while holding the lock that orders all
+  /// takers: it holds the lock itself for a moment.
+  [[nodiscard]] Hold held(const std::string& name) const;
+  [[nodiscard]] bool is_held(const std::string& name) const { return held(name) != Hold::kNone; }
 
   /// Replaces what the file of a held lock says.
   static void write(const UniqueFd& lock, const std::string& text);

@@ -21,12 +21,15 @@ _GIB = 1 << 30
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--topology", is_flag=True, help="Also how the GPUs are linked.")
 @click.option("--simulate", metavar="GPUS", help='Simulated GPUs instead, e.g. "A10G:2,H100:8".')
-def gpus(as_json: bool, topology: bool, simulate: str | None) -> None:
+@click.option("--split", type=click.IntRange(1, 16), metavar="N", help="Each GPU as N logical ones.")
+def gpus(as_json: bool, topology: bool, simulate: str | None, split: int | None) -> None:
     """Show the GPUs of this machine, their names in gpu=, and who uses them.
 
     A GPU is leased (by a run of ionian, of any user), used outside ionian, or free. Exits 1 if there is
     no GPU.
     """
+    if split is not None:
+        os.environ["IONIAN_SPLIT"] = str(split)
     inventory = _core.read_inventory(simulate=simulate)
     book = _core.LeaseBook(inventory)
     statuses = book.status()
@@ -131,6 +134,7 @@ def _print(
         used, total = device.memory_used_bytes / _GIB, device.memory_bytes / _GIB
         name = device.name + (" (simulated)" if device.simulated else "")
         name += " (MIG)" if device.mig_enabled else ""
+        name += " (slice)" if "/" in device.uuid else ""
         table.add_row(
             str(device.index),
             device.type,
