@@ -18,7 +18,7 @@
 #include <thread>
 
 #include "bench/pinning.hpp"
-#include "exec/futex.hpp"
+#include "base/futex.hpp"
 #include "exec/process.hpp"
 
 namespace ionian {

@@ -31,6 +31,7 @@ PUBLIC = {
     "topology": "gpu",
     "lease": "lease",
     "array": "cuda",
+    "communicator": "comm",
 }
 
 

@@ -3,6 +3,7 @@
 
 #include "ionian/array.hpp"
 #include "ionian/catalog.hpp"
+#include "ionian/communicator.hpp"
 #include "ionian/device.hpp"
 #include "ionian/error.hpp"
 #include "ionian/fd.hpp"

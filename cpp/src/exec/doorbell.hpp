@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "base/syscall.hpp"
-#include "exec/futex.hpp"
+#include "base/futex.hpp"
 
 namespace ionian {
 
