@@ -12,6 +12,8 @@ void bind_lease(pybind11::module_& m);
 void bind_exec(pybind11::module_& m);
 void bind_worker(pybind11::module_& m);
 void bind_gang(pybind11::module_& m);
+void bind_blas(pybind11::module_& m);
+void bind_comm(pybind11::module_& m);
 
 /// Borrows the memory of Python objects for a payload; gives it back in the destructor. Needs the
 /// GIL.

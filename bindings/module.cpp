@@ -12,4 +12,6 @@ PYBIND11_MODULE(_core, m) {
   bind_exec(m);
   bind_worker(m);
   bind_gang(m);
+  bind_blas(m);
+  bind_comm(m);
 }

@@ -21,6 +21,8 @@ TYPE_CHECKING = False  # typing itself would cost as much as all the rest
 if TYPE_CHECKING:
     from typing import Any
 
+    from . import blas as blas
+    from . import comm as comm
     from . import exception as exception
     from . import gpu as gpu
     from .app import App as App
@@ -43,6 +45,8 @@ __all__ = [
     "Error",
     "Function",
     "FunctionCall",
+    "blas",
+    "comm",
     "communicator",
     "enable_output",
     "exception",
@@ -80,7 +84,7 @@ def is_local() -> bool:
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name in ("exception", "gpu"):
+    if name in ("blas", "comm", "exception", "gpu"):
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

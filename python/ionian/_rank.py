@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from . import _core
 from .exception import ConnectionError, TimeoutError
 
 if TYPE_CHECKING:
@@ -116,14 +117,15 @@ def communicator() -> Any:
     global _communicator
     with _lock:
         if _communicator is None:
-            from . import _core, comm
+            from . import comm
 
             on_gpu = not simulated() and not _core.cuda_reason()
-            identity = None
+            identity: bytes | None = None
             if rank == 0:
                 identity = comm.unique_id("nccl" if on_gpu else "shared_memory")
             if world_size > 1:
                 identity = _exchange(identity)
+            assert identity is not None
             _communicator = comm.Communicator(
                 identity, rank, world_size, device=local_rank if on_gpu else None
             )

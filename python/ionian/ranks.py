@@ -93,4 +93,5 @@ def communicator() -> Communicator:
     Made at the first call, which every rank must make, and kept as long as the worker is warm: on
     NCCL, or over shared memory for simulated GPUs. Outside a call of ``spmd`` it has one rank.
     """
-    return _rank.communicator()
+    made: Communicator = _rank.communicator()
+    return made

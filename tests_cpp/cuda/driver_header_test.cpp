@@ -60,6 +60,8 @@ SAME(cuMemFreeHost);
 SAME(cuMemcpyAsync);
 SAME(cuMemcpyPeerAsync);
 SAME(cuMemsetD8Async);
+SAME(cuPointerGetAttribute);
+SAME(cuThreadExchangeStreamCaptureMode);
 SAME(cuMemGetInfo_v2);
 SAME(cuGetErrorName);
 SAME(cuGetErrorString);
@@ -68,6 +70,9 @@ static_assert(std::is_same_v<Context, CUcontext> && std::is_same_v<StreamHandle,
 static_assert(std::is_same_v<EventHandle, CUevent>);
 static_assert(sizeof(DevicePointer) == sizeof(CUdeviceptr));
 static_assert(kSuccess == CUDA_SUCCESS && kErrorNotReady == CUDA_ERROR_NOT_READY);
+static_assert(kPointerDevice == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL);
+static_assert(kMultiprocessors == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+static_assert(kCaptureRelaxed == CU_STREAM_CAPTURE_MODE_RELAXED);
 static_assert(kStreamNonBlocking == CU_STREAM_NON_BLOCKING);
 static_assert(kEventDisableTiming == CU_EVENT_DISABLE_TIMING);
 

@@ -32,6 +32,7 @@ PUBLIC = {
     "lease": "lease",
     "array": "cuda",
     "communicator": "comm",
+    "matmul": "blas",
 }
 
 

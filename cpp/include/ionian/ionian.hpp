@@ -11,4 +11,5 @@
 #include "ionian/inventory.hpp"
 #include "ionian/lease.hpp"
 #include "ionian/log.hpp"
+#include "ionian/matmul.hpp"
 #include "ionian/topology.hpp"

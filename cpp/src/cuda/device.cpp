@@ -38,6 +38,9 @@ ContextGuard::~ContextGuard() {
   if (changed_) driver().cuCtxSetCurrent(former_);
 }
 
+CaptureGuard::CaptureGuard() { driver().cuThreadExchangeStreamCaptureMode(&mode_); }
+CaptureGuard::~CaptureGuard() { driver().cuThreadExchangeStreamCaptureMode(&mode_); }
+
 void StreamTraits::destroy(StreamHandle handle) noexcept {
   find_driver()->cuStreamDestroy_v2(handle);
 }

@@ -30,6 +30,19 @@ class ContextGuard {
   bool changed_ = false;
 };
 
+/// Lets this thread allocate while some stream of the process records a graph, which would spoil
+/// the recording otherwise.
+class CaptureGuard {
+ public:
+  CaptureGuard();
+  ~CaptureGuard();
+  CaptureGuard(const CaptureGuard&) = delete;
+  CaptureGuard& operator=(const CaptureGuard&) = delete;
+
+ private:
+  int mode_ = kCaptureRelaxed;
+};
+
 /// Owns one handle of the driver; `Traits::destroy` frees it.
 template <class Handle, class Traits>
 class Owner {

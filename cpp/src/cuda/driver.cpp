@@ -59,6 +59,8 @@ Loaded load() {
   IONIAN_FILL(cuMemcpyAsync);
   IONIAN_FILL(cuMemcpyPeerAsync);
   IONIAN_FILL(cuMemsetD8Async);
+  IONIAN_FILL(cuPointerGetAttribute);
+  IONIAN_FILL(cuThreadExchangeStreamCaptureMode);
   IONIAN_FILL(cuMemGetInfo_v2);
   IONIAN_FILL(cuGetErrorName);
   IONIAN_FILL(cuGetErrorString);

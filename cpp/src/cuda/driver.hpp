@@ -25,7 +25,10 @@ using EventHandle = CUevent_st*;    // CUevent
 using DevicePointer = std::uint64_t;  // CUdeviceptr
 
 inline constexpr int kSuccess = 0;
-inline constexpr int kErrorNotReady = 600;  // CUDA_ERROR_NOT_READY
+inline constexpr int kErrorNotReady = 600;   // CUDA_ERROR_NOT_READY
+inline constexpr int kPointerDevice = 9;     // CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+inline constexpr int kMultiprocessors = 16;  // CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
+inline constexpr int kCaptureRelaxed = 2;    // CU_STREAM_CAPTURE_MODE_RELAXED
 inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr unsigned kEventDisableTiming = 2;
 
@@ -65,6 +68,8 @@ struct Driver {
   int (*cuMemcpyPeerAsync)(DevicePointer, Context, DevicePointer, Context, std::size_t,
                            StreamHandle);
   int (*cuMemsetD8Async)(DevicePointer, unsigned char, std::size_t, StreamHandle);
+  int (*cuPointerGetAttribute)(void*, int, DevicePointer);
+  int (*cuThreadExchangeStreamCaptureMode)(int*);
   int (*cuMemGetInfo_v2)(std::size_t*, std::size_t*);
   int (*cuGetErrorName)(int, const char**);
   int (*cuGetErrorString)(int, const char**);

@@ -21,7 +21,9 @@ _GIB = 1 << 30
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--topology", is_flag=True, help="Also how the GPUs are linked.")
 @click.option("--simulate", metavar="GPUS", help='Simulated GPUs instead, e.g. "A10G:2,H100:8".')
-@click.option("--split", type=click.IntRange(1, 16), metavar="N", help="Each GPU as N logical ones.")
+@click.option(
+    "--split", type=click.IntRange(1, 16), metavar="N", help="Each GPU as N logical ones."
+)
 def gpus(as_json: bool, topology: bool, simulate: str | None, split: int | None) -> None:
     """Show the GPUs of this machine, their names in gpu=, and who uses them.
 
