@@ -112,7 +112,7 @@ def simulated() -> bool:
     return bool(os.environ.get("IONIAN_GPUS"))
 
 
-def communicator() -> Any:
+def communicator(timeout: float) -> Any:
     """Returns the communicator of this rank's call; see ``ionian.communicator``."""
     global _communicator
     with _lock:
@@ -127,6 +127,6 @@ def communicator() -> Any:
                 identity = _exchange(identity)
             assert identity is not None
             _communicator = comm.Communicator(
-                identity, rank, world_size, device=local_rank if on_gpu else None
+                identity, rank, world_size, local_rank if on_gpu else None, timeout
             )
         return _communicator

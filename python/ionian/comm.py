@@ -55,52 +55,55 @@ class Communicator:
 
     def _set(self, native: _core.Communicator) -> None:
         self._native: _core.Communicator | None = native
+        self._grouped: list[Any] | None = None  # arrays of calls that are still to be started
         self.rank = native.rank
         self.world_size = native.world_size
         self.device = native.device
         self.backend = native.backend
 
-    def _open(self) -> _core.Communicator:
+    def _open(self, *arrays: Any) -> _core.Communicator:
         if self._native is None:
             raise ExecutionError("[communicator] it is closed\nnext: make a new one")
+        if self._grouped is not None:
+            self._grouped.extend(arrays)
         return self._native
 
     def all_reduce(self, x: Any, op: str = "sum", *, out: Any = None, stream: Any = None) -> Any:
         """Combines ``x`` of all ranks by ``op``: "sum", "prod", "max", "min", "avg". Writes to
         ``out``, or to ``x`` itself; returns what it wrote to."""
-        return self._open().all_reduce(x, op, out=out, stream=stream)
+        return self._open(x, out).all_reduce(x, op, out=out, stream=stream)
 
     def reduce(
         self, x: Any, root: int = 0, op: str = "sum", *, out: Any = None, stream: Any = None
     ) -> Any:
         """As ``all_reduce``, with the result in rank ``root`` only."""
-        return self._open().reduce(x, root, op, out=out, stream=stream)
+        return self._open(x, out).reduce(x, root, op, out=out, stream=stream)
 
     def broadcast(self, x: Any, root: int = 0, *, stream: Any = None) -> Any:
         """Makes every rank's ``x`` that of rank ``root``; returns ``x``."""
-        return self._open().broadcast(x, root, stream=stream)
+        return self._open(x).broadcast(x, root, stream=stream)
 
     def all_gather(self, x: Any, *, out: Any = None, stream: Any = None) -> Any:
         """Returns ``x`` of rank 0, then of rank 1, …, along the first dimension."""
-        return self._open().all_gather(x, out=out, stream=stream)
+        return self._open(x, out).all_gather(x, out=out, stream=stream)
 
     def reduce_scatter(
         self, x: Any, op: str = "sum", *, out: Any = None, stream: Any = None
     ) -> Any:
         """Returns this rank's part, along the first dimension, of what ``all_reduce`` would give."""
-        return self._open().reduce_scatter(x, op, out=out, stream=stream)
+        return self._open(x, out).reduce_scatter(x, op, out=out, stream=stream)
 
     def all_to_all(self, x: Any, *, out: Any = None, stream: Any = None) -> Any:
         """Sends part j of ``x`` (along the first dimension) to rank j; returns what came, by rank."""
-        return self._open().all_to_all(x, out=out, stream=stream)
+        return self._open(x, out).all_to_all(x, out=out, stream=stream)
 
     def send(self, x: Any, to: int, *, stream: Any = None) -> None:
         """Sends ``x`` to a rank, which calls ``recv``. Both ways at once: inside ``group()``."""
-        self._open().send(x, to, stream=stream)
+        self._open(x).send(x, to, stream=stream)
 
     def recv(self, x: Any, source: int, *, stream: Any = None) -> Any:
         """Receives into ``x`` what rank ``source`` sends; returns ``x``."""
-        return self._open().recv(x, source, stream=stream)
+        return self._open(x).recv(x, source, stream=stream)
 
     def barrier(self, *, stream: Any = None) -> None:
         """Returns once every rank has called it and the work before it on ``stream`` is done."""
@@ -111,10 +114,17 @@ class Communicator:
         """Starts the calls made inside together, at its end."""
         native = self._open()
         native.group_start()
+        outermost = self._grouped is None
+        if outermost:
+            self._grouped = []
         try:
             yield
         finally:
-            native.group_end()
+            try:
+                native.group_end()
+            finally:
+                if outermost:
+                    self._grouped = None
 
     def split(self, color: int, key: int = 0) -> Communicator | None:
         """Returns the communicator of the ranks that gave the same ``color``, ordered by ``key``;

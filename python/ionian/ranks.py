@@ -87,11 +87,12 @@ def local_rank() -> int:
     return _rank.local_rank
 
 
-def communicator() -> Communicator:
+def communicator(*, timeout: float = 60.0) -> Communicator:
     """Returns the communicator of all ranks of this call, on this rank's GPU.
 
     Made at the first call, which every rank must make, and kept as long as the worker is warm: on
     NCCL, or over shared memory for simulated GPUs. Outside a call of ``spmd`` it has one rank.
+    ``timeout``: seconds that its calls may wait for other ranks; the first call's counts.
     """
-    made: Communicator = _rank.communicator()
+    made: Communicator = _rank.communicator(timeout)
     return made

@@ -67,6 +67,10 @@ std::optional<Matrix> layout(const Array& array) {
   const std::int64_t across = step(array, 1);
   Matrix matrix;
   matrix.dtype = array.dtype;
+  if (array.size() == 0) {  // its strides can be anything
+    matrix.ld = std::max<std::int64_t>(columns, 1);
+    return matrix;
+  }
   if (columns <= 1 || across == 1) {
     matrix.ld = rows <= 1 ? std::max<std::int64_t>(columns, 1) : down;
     if (matrix.ld >= columns && matrix.ld >= 1) return matrix;
