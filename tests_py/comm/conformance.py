@@ -84,8 +84,8 @@ def failures(library_name: str, dtypes: list[str], sizes: list[int]) -> list[str
             parts = [values(rank, size, dtype) for rank in range(world)]
             wide = [values(rank, size * world, dtype) for rank in range(world)]
 
-            def mine(label: str = label, dtype: str = dtype) -> Any:
-                return library.make(parts[me], dtype)
+            def mine(part: Any = parts[me], dtype: str = dtype) -> Any:
+                return library.make(part, dtype)
 
             for op in OPS:
                 x = mine()
