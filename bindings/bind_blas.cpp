@@ -4,6 +4,7 @@
 #include "array.hpp"
 #include "bindings.hpp"
 #include "blas/cublaslt_api.hpp"
+#include "blas/rate.hpp"
 #include "blas/tuner.hpp"
 #include "ionian/matmul.hpp"
 
@@ -157,6 +158,12 @@ void bind_blas(py::module_& m) {
         py::arg("scale_b") = py::none(), py::arg("out_dtype") = py::none(),
         py::arg("precision") = py::none(), py::arg("transpose_a") = false,
         py::arg("transpose_b") = false, py::arg("stream") = py::none());
+  m.def(
+      "matmul_rate",
+      [](int device, const std::string& dtype, std::int64_t n) {
+        return ionian::blas::matmul_rate(device, parse_dtype(py::str(dtype)), n);
+      },
+      py::arg("device"), py::arg("dtype"), py::arg("n"), "TFLOP/s of n × n products.");
   m.def("cublaslt_reason", &ionian::cublaslt::reason,
         "Why there is no cuBLASLt, \"\" if there is one.");
   m.def("cublaslt_path",

@@ -5,6 +5,8 @@
 #include "array.hpp"
 #include "bindings.hpp"
 #include "comm/nccl_api.hpp"
+#include "comm/rate.hpp"
+#include "cuda/bandwidth.hpp"
 #include "ionian/communicator.hpp"
 
 namespace py = pybind11;
@@ -215,6 +217,17 @@ void bind_comm(py::module_& m) {
         return py::bytes(id);
       },
       py::arg("backend"));
+  m.def("all_reduce_bandwidth", &ionian::all_reduce_bandwidth, py::arg("devices"), py::arg("bytes"),
+        py::call_guard<py::gil_scoped_release>(), "GB/s, as nccl-tests defines the bus bandwidth.");
+  m.def(
+      "copy_bandwidth",
+      [](std::optional<int> source, std::optional<int> target, std::size_t bytes) {
+        return ionian::cuda::copy_bandwidth(source.value_or(Array::kHost),
+                                            target.value_or(Array::kHost), bytes);
+      },
+      py::arg("source"), py::arg("target"), py::arg("bytes"),
+      py::call_guard<py::gil_scoped_release>(), "GB/s of copies; None is pinned host memory.");
+  m.def("can_access_peer", &ionian::cuda::can_access_peer, py::arg("device"), py::arg("peer"));
   m.def("nccl_reason", &ionian::nccl::reason, "Why there is no NCCL, \"\" if there is one.");
   m.def("nccl_version",
         [] { return ionian::nccl::find() == nullptr ? 0 : ionian::nccl::find()->version; });

@@ -7,8 +7,8 @@
 #include <chrono>
 #include <cstdint>
 
-#include "base/syscall.hpp"
 #include "base/futex.hpp"
+#include "base/syscall.hpp"
 
 namespace ionian {
 

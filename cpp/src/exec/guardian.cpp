@@ -233,6 +233,7 @@ void Guardian::shut_down() {
     if (found == 0 && process::children().empty()) break;
     ::usleep(500);
   }
+  mps_.reset();
   for (auto& [id, worker] : workers_) {
     drain_output(id, worker);
     if (!worker.lease) continue;

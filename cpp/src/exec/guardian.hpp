@@ -19,6 +19,7 @@
 
 #include "base/syscall.hpp"
 #include "exec/message.hpp"
+#include "exec/mps.hpp"
 #include "ionian/lease.hpp"
 
 namespace ionian {
@@ -86,6 +87,9 @@ class Guardian {
   void give_back(WorkerState& worker);
   [[nodiscard]] bool drained(WorkerState& worker);
   void explain(WorkerState& worker);
+  /// Returns whether a worker other than `but` holds slices of a real GPU.
+  [[nodiscard]] bool slices_held(const WorkerState* but) const;
+  std::vector<std::string> mps_env(const WorkerState& worker);
 
   // guardian_launch.cpp: processes
   void start_launcher(message::StartLauncher order);
@@ -95,7 +99,7 @@ class Guardian {
   void launch(WorkerState& worker);
   void start_afresh(WorkerState& worker, LauncherState& launcher,
                     const std::vector<std::string>& additions);
-  [[nodiscard]] std::vector<std::string> worker_env(const WorkerState& worker) const;
+  [[nodiscard]] std::vector<std::string> worker_env(const WorkerState& worker);
   void forked(std::uint32_t id, pid_t pid);
   void stop_worker(const message::StopWorker& stop);
   void release_worker(std::uint32_t id);
@@ -113,7 +117,10 @@ class Guardian {
   UniqueFd death_write_;  // closed by our end, however it comes
   message::Hello hello_;
   std::unique_ptr<LeaseBook> book_;
-  bool told_wanted_ = false;  // the caller knows of requests that lack GPUs of ours
+  std::unique_ptr<Mps> mps_;  // while slices of a real GPU are held
+  bool mps_tried_ = false;
+  bool mps_doubtful_ = false;  // a client of it died
+  bool told_wanted_ = false;   // the caller knows of requests that lack GPUs of ours
   std::map<std::uint32_t, LauncherState> launchers_;
   Workers workers_;
   std::optional<std::uint64_t> oom_kills_;

@@ -202,7 +202,7 @@ void Guardian::launch(WorkerState& worker) {
   }
 }
 
-std::vector<std::string> Guardian::worker_env(const WorkerState& worker) const {
+std::vector<std::string> Guardian::worker_env(const WorkerState& worker) {
   std::vector<std::string> env;
   std::string held;
   for (const auto& uuid : hello_.held_by_ancestors) held += (held.empty() ? "" : ",") + uuid;
@@ -216,6 +216,7 @@ std::vector<std::string> Guardian::worker_env(const WorkerState& worker) const {
   env.push_back("IONIAN_LEASED_GPUS=" + leased);
   env.push_back(std::string(process::kWorkerVariable) + "=" + hello_.run + ":" +
                 std::to_string(worker.order.worker));
+  for (auto& variable : mps_env(worker)) env.push_back(std::move(variable));
   return env;
 }
 
@@ -298,6 +299,7 @@ void Guardian::worker_ended(message::Exited exited) {
   worker.phase = WorkerState::Phase::kEnded;
   worker.kill_at.reset();
   drain_output(exited.worker, worker);
+  if (!worker.release) mps_doubtful_ = true;
   if (exited.code == CLD_KILLED && exited.status == SIGKILL) {
     const auto kills = process::oom_kills();
     exited.out_of_memory = kills && oom_kills_ && *kills > *oom_kills_;

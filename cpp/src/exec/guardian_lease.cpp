@@ -93,6 +93,33 @@ void Guardian::tell_wanted() {
   told_wanted_ = !wanted.empty();
 }
 
+bool Guardian::slices_held(const WorkerState* but) const {
+  return std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
+    const auto& devices = entry.second.lease.devices();
+    return &entry.second != but &&
+           std::any_of(devices.begin(), devices.end(), [](const Device& device) {
+             return is_slice(device.uuid) && !device.simulated;
+           });
+  });
+}
+
+std::vector<std::string> Guardian::mps_env(const WorkerState& worker) {
+  const auto& devices = worker.lease.devices();
+  if (devices.empty() || !is_slice(devices.front().uuid) || devices.front().simulated) return {};
+  // After the death of a client the server's state is in doubt, says NVIDIA's guide; nobody else
+  // needs it now.
+  if (mps_doubtful_ && !slices_held(&worker)) {
+    mps_.reset();
+    mps_tried_ = false;
+  }
+  if (!mps_tried_) {
+    mps_tried_ = true;
+    mps_doubtful_ = false;
+    mps_ = Mps::start(hello_.run);
+  }
+  return mps_ ? mps_->environment() : std::vector<std::string>{};
+}
+
 bool Guardian::drained(WorkerState& worker) {
   const auto now = sys::Clock::now();
   if (worker.drain_until == sys::TimePoint{}) worker.drain_until = now + kDrainLimit;
@@ -115,6 +142,10 @@ void Guardian::give_back(WorkerState& worker) {
   // out even though its lock is free.
   if (!drained(worker)) return;
   worker.lease.release();
+  if (mps_ && !slices_held(nullptr)) {
+    mps_.reset();  // its server would look like a stranger to who wants the whole GPU
+    mps_tried_ = false;
+  }
   // Our own waiters need no news from the kernel.
   for (auto& [id, other] : workers_) {
     if (other.phase == WorkerState::Phase::kQueued) other.retry_at = sys::Clock::now();
