@@ -25,7 +25,8 @@ ionian::Activation parse_activation(const py::object& value) {
   const std::string text = py::str(value);
   if (text == "relu") return ionian::Activation::kRelu;
   if (text == "gelu") return ionian::Activation::kGelu;
-  unknown("activation", py::repr(value), "None, 'relu' or 'gelu' (of tanh)");
+  if (text == "silu") return ionian::Activation::kSilu;
+  unknown("activation", py::repr(value), "None, 'relu', 'gelu' (of tanh) or 'silu'");
 }
 
 bool parse_precision(const py::object& value) {

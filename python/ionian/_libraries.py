@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 _WHEELS = {
     "IONIAN_NCCL_LIBRARY": ("nccl/lib/libnccl.so.2",),
+    "IONIAN_NVRTC_LIBRARY": ("cu*/lib/libnvrtc.so.*", "cuda_nvrtc/lib/libnvrtc.so.*"),
     "IONIAN_CUBLASLT_LIBRARY": ("cu*/lib/libcublasLt.so.*", "cublas/lib/libcublasLt.so.*"),
 }
 

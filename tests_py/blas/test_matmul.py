@@ -72,6 +72,7 @@ def test_alpha_beta_c_bias_and_activation_come_in_that_order():
     x = a @ b
     gelu = 0.5 * x * (1 + numpy.tanh(numpy.sqrt(2 / numpy.pi) * (x + 0.044715 * x**3)))
     assert numpy.allclose(matmul(a, b, activation="gelu"), gelu)
+    assert numpy.allclose(matmul(a, b, activation="silu"), x / (1 + numpy.exp(-x)))
 
 
 def test_out_is_written_and_returned_also_by_columns_and_as_c():
@@ -127,8 +128,8 @@ REFUSED = {
     "a bias of the wrong length": (lambda: matmul(ONES, ONES.T, bias=numpy.ones(4)), "(3,)"),
     "beta without c": (lambda: matmul(ONES, ONES.T, beta=1.0), "without c"),
     "an activation that there is not": (
-        lambda: matmul(ONES, ONES.T, activation="silu"),
-        "'relu' or 'gelu'",
+        lambda: matmul(ONES, ONES.T, activation="tanh"),
+        "'gelu' (of tanh) or 'silu'",
     ),
     "a precision that there is not": (lambda: matmul(ONES, ONES.T, precision="fp4"), "'tf32'"),
     "an out_dtype that cannot be": (

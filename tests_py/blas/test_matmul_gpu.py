@@ -115,7 +115,7 @@ def test_float8_that_lies_wrongly_says_how_it_should():
         ionian.blas.matmul(a, made((64, 64), torch.float8_e4m3fn, False, 2))
 
 
-@pytest.mark.parametrize("activation", [None, "relu", "gelu"])
+@pytest.mark.parametrize("activation", [None, "relu", "gelu", "silu"])
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_epilogues(dtype, with_bias, activation):
@@ -134,6 +134,8 @@ def test_epilogues(dtype, with_bias, activation):
         x = x.relu()
     if activation == "gelu":
         x = torch.nn.functional.gelu(x, approximate="tanh")
+    if activation == "silu":
+        x = torch.nn.functional.silu(x)
     assert torch.allclose(got.to(torch.float64), x, atol=4 * TOLERANCE[dtype] * 8, rtol=1e-2)
 
 

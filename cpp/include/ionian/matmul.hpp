@@ -16,8 +16,9 @@ struct CUstream_st;
 namespace ionian {
 
 /// kGelu is the approximation with tanh, as cuBLASLt has it:
-/// x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³))).
-enum class Activation : std::uint8_t { kNone, kRelu, kGelu };
+/// x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³))). kSilu, x / (1 + e⁻ˣ), is none of cuBLASLt's: on a
+/// GPU a kernel of our own goes over `out` after the product, which was rounded to its type by then.
+enum class Activation : std::uint8_t { kNone, kRelu, kGelu, kSilu };
 [[nodiscard]] const char* to_string(Activation activation) noexcept;
 
 struct MatmulOptions {
@@ -42,7 +43,7 @@ struct MatmulOptions {
 /// Returns once the work is enqueued. A call like an earlier one allocates nothing and asks no
 /// heuristic, so it can be recorded in a CUDA graph. Thread-safe.
 /// Throws InvalidError for shapes, strides, types or devices that do not fit, saying what would;
-/// NotFoundError if there is no cuBLASLt; CudaError.
+/// NotFoundError if there is no cuBLASLt, or for kSilu no NVRTC; CudaError.
 void matmul(const Array& a, const Array& b, const Array& out, const MatmulOptions& options = {});
 
 }  // namespace ionian

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "blas/activation.hpp"
 #include "blas/algorithm_store.hpp"
 #include "blas/plan.hpp"
 #include "blas/tuner.hpp"
@@ -114,7 +115,10 @@ void device_matmul(const Call& call, double alpha, double beta, int device, CUst
   DeviceBlas& blas = blas_of(device);
   Plan& plan = blas.plan(call.problem);
   void* workspace = blas.workspace(stream);
-  call.each([&](const Pointers& at) { plan.run(at, alpha, beta, workspace, stream); });
+  call.each([&](const Pointers& at) {
+    plan.run(at, alpha, beta, workspace, stream);
+    if (call.problem.activation == Activation::kSilu) silu(call.problem, at.out, device, stream);
+  });
   blas.count(plan);
 }
 

@@ -46,6 +46,7 @@ Value activate(Value x, Activation activation) {
     constexpr double kRoot = 0.7978845608028654;  // √(2/π)
     if (activation == Activation::kGelu)
       return static_cast<Value>(0.5 * x * (1 + std::tanh(kRoot * (x + 0.044715 * x * x * x))));
+    if (activation == Activation::kSilu) return static_cast<Value>(x / (1 + std::exp(-x)));
   }
   return x;
 }

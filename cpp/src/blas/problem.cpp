@@ -160,6 +160,8 @@ void check_others(const Array& a, const Array& b, const Array& out, const Matmul
                  ",) without gaps");
     }
   }
+  if (options.activation == Activation::kSilu && out.dtype == DType::kInt32)
+    refuse("activation is silu, out is " + out.to_string(), "an out of floating-point numbers");
   check_scale(options.scale_a, "scale_a", a.device);
   check_scale(options.scale_b, "scale_b", a.device);
 }
@@ -305,6 +307,8 @@ const char* to_string(Activation activation) noexcept {
       return "relu";
     case Activation::kGelu:
       return "gelu";
+    case Activation::kSilu:
+      return "silu";
     case Activation::kNone:
       break;
   }

@@ -61,6 +61,9 @@ Loaded load() {
   IONIAN_FILL(cuMemsetD8Async);
   IONIAN_FILL(cuPointerGetAttribute);
   IONIAN_FILL(cuThreadExchangeStreamCaptureMode);
+  IONIAN_FILL(cuModuleLoadData);
+  IONIAN_FILL(cuModuleGetFunction);
+  IONIAN_FILL(cuLaunchKernel);
   IONIAN_FILL(cuMemGetInfo_v2);
   IONIAN_FILL(cuGetErrorName);
   IONIAN_FILL(cuGetErrorString);

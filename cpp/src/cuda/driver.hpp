@@ -15,6 +15,8 @@ extern "C" {
 struct CUctx_st;
 struct CUstream_st;
 struct CUevent_st;
+struct CUmod_st;
+struct CUfunc_st;
 }
 
 namespace ionian::cuda {
@@ -22,12 +24,16 @@ namespace ionian::cuda {
 using Context = CUctx_st*;          // CUcontext
 using StreamHandle = CUstream_st*;  // CUstream, which is cudaStream_t too; nullptr: the default one
 using EventHandle = CUevent_st*;    // CUevent
+using Module = CUmod_st*;          // CUmodule
+using Function = CUfunc_st*;       // CUfunction
 using DevicePointer = std::uint64_t;  // CUdeviceptr
 
 inline constexpr int kSuccess = 0;
 inline constexpr int kErrorNotReady = 600;   // CUDA_ERROR_NOT_READY
 inline constexpr int kPointerDevice = 9;     // CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
 inline constexpr int kMultiprocessors = 16;  // CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
+inline constexpr int kComputeMajor = 75;     // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+inline constexpr int kComputeMinor = 76;
 inline constexpr int kCaptureRelaxed = 2;    // CU_STREAM_CAPTURE_MODE_RELAXED
 inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr unsigned kEventDisableTiming = 2;
@@ -70,6 +76,10 @@ struct Driver {
   int (*cuMemsetD8Async)(DevicePointer, unsigned char, std::size_t, StreamHandle);
   int (*cuPointerGetAttribute)(void*, int, DevicePointer);
   int (*cuThreadExchangeStreamCaptureMode)(int*);
+  int (*cuModuleLoadData)(Module*, const void*);
+  int (*cuModuleGetFunction)(Function*, Module, const char*);
+  int (*cuLaunchKernel)(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                        unsigned, StreamHandle, void**, void**);
   int (*cuMemGetInfo_v2)(std::size_t*, std::size_t*);
   int (*cuGetErrorName)(int, const char**);
   int (*cuGetErrorString)(int, const char**);
