@@ -28,7 +28,7 @@ Inventory split(const Inventory& inventory, int slices) {
     for (int part = 0; part < slices; ++part) {
       Device slice = device;
       slice.index = static_cast<int>(result.devices.size());
-      slice.uuid.append(1, '/').append(std::to_string(part));
+      slice.uuid += "/" + std::to_string(part);
       slice.memory_bytes /= static_cast<std::uint64_t>(slices);
       result.devices.push_back(std::move(slice));
     }
