@@ -1,6 +1,8 @@
-"""A training script of its own, started inside a function: what frameworks that re-execute need.
+"""A training script of its own, started inside a function: torchrun, or plain python without torch.
 
-    ionian run --simulate A10G:1 examples/python/train_subprocess.py --epochs 3
+    ionian run examples/python/train_subprocess.py
+    ionian run --split 2 examples/python/train_subprocess.py
+    ionian run --simulate A10G:2 examples/python/train_subprocess.py --epochs 3
 
 The script inherits the function's GPUs, its output appears here line by line, and whatever it starts
 ends with the call's worker.
@@ -8,6 +10,8 @@ ends with the call's worker.
 
 from __future__ import annotations
 
+import importlib.util
+import pathlib
 import subprocess
 import sys
 
@@ -15,22 +19,15 @@ import ionian
 
 app = ionian.App("train-subprocess")
 
-SCRIPT = """
-import os, random, sys
-epochs = int(sys.argv[1])
-print("training on", os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
-weight, loss = random.Random(0).uniform(-1, 1), 0.0
-for epoch in range(epochs):
-    for x in range(1, 20):                      # learns y = 3 x
-        error = weight * x - 3 * x
-        loss, weight = error * error, weight - 1e-3 * error * x
-    print(f"epoch {epoch + 1}: weight {weight:.3f}, loss {loss:.6f}", flush=True)
-"""
+SCRIPT = pathlib.Path(__file__).parent / "scripts" / "train.py"
 
 
-@app.function(gpu="any", timeout=3600)
+@app.function(gpu="any:2", timeout=3600)
 def train(epochs: int) -> int:
-    command = [sys.executable, "-c", SCRIPT, str(epochs)]  # or ["torchrun", ..., "train.py"]
+    command = [sys.executable, str(SCRIPT), str(epochs)]
+    if importlib.util.find_spec("torch") is not None:
+        # --standalone lets torchrun look for a free port, so that two runs never meet.
+        command[1:1] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(command, check=True).returncode
 
 

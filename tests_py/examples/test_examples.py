@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+import ionian
+
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLES = {
     "hello_gpu.py": ([], "the second call found it warm"),
@@ -16,8 +18,20 @@ EXAMPLES = {
     "fallbacks.py": (["--calls", "10"], "this machine can never grant it"),
     "multi_gpu.py": ([], "device 1: GPU-"),
     "train_subprocess.py": (["--epochs", "2"], "exit code 0"),
+    "all_reduce.py": (["--megabytes", "2"], "rank 1: 1 + … + 2 = 3"),
+    "tensor_parallel.py": (["--width", "128"], "farthest from one GPU"),
+    "train_ddp.py": ([], "rank 1 with "),
+    "train_spawn.py": ([], "rank 1 learned weight 3.0"),
 }
 ON_ONE_GPU = EXAMPLES | {"multi_gpu.py": (["--gpus", "1"], "device 0: GPU-")}
+#: Examples for two GPUs; where there is one they run on its slices.
+FOR_TWO = {
+    "train_subprocess.py",
+    "all_reduce.py",
+    "tensor_parallel.py",
+    "train_ddp.py",
+    "train_spawn.py",
+}
 
 
 def run(name: str, options: list[str], arguments: list[str]) -> str:
@@ -33,7 +47,7 @@ def run(name: str, options: list[str], arguments: list[str]) -> str:
 
 
 def needs(name: str) -> None:
-    if name == "digits_sweep.py":
+    if name in ("digits_sweep.py", "train_ddp.py"):
         pytest.importorskip("sklearn", reason="needs scikit-learn")
 
 
@@ -53,10 +67,20 @@ def test_on_simulated_gpus(name: str) -> None:
 def test_on_a_real_gpu(name: str) -> None:
     needs(name)
     arguments, text = ON_ONE_GPU[name]
-    out = run(name, [], arguments)
+    alone = len(ionian.inventory().devices) < 2
+    out = run(name, ["--split", "2"] if alone and name in FOR_TWO else [], arguments)
     print(out)
     assert text in out
     assert "simulated" not in out
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_notebook"])
+def test_lightnings_own_launchers_work_inside_a_function(strategy: str) -> None:
+    pytest.importorskip("pytorch_lightning")
+    alone = len(ionian.inventory().devices) < 2
+    options = ["--split", "2"] if alone else []
+    assert "rank 0 learned weight 3.0" in run("train_spawn.py", options, ["--lightning", strategy])
 
 
 @pytest.fixture(scope="session")
