@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes.util
 import os
 import resource
 import shutil
@@ -29,8 +28,12 @@ class Finding:
 
 
 @click.command(short_help="Say what is missing or wrong on this machine.")
-def doctor() -> None:
+@click.option("--gpus", is_flag=True, help="Also measure every GPU that is free, and each pair.")
+def doctor(gpus: bool) -> None:
     """Look at the driver, the libraries, the lock directory, limits and stale processes.
+
+    With --gpus also measure, for some seconds a GPU: copies between host and GPU and from GPU to
+    GPU, matrix products, and all-reduces of each pair, beside what the data sheets say.
 
     Exits 1 if something is wrong.
     """
@@ -43,6 +46,10 @@ def doctor() -> None:
             None: "  ",
         }[finding.good]
         click.echo(f"{sign} {finding.what}: {finding.text}")
+    if gpus:
+        from .preflight import preflight
+
+        failed |= not preflight()
     if failed:
         sys.exit(1)
 
@@ -82,15 +89,15 @@ def _gpus() -> Iterator[Finding]:
 
 
 def _libraries() -> Iterator[Finding]:
-    for library, purpose in (
-        ("cuda", "the driver's API"),
-        ("cudart", "CUDA"),
-        ("nccl", "several GPUs"),
+    from .. import blas, comm  # they have the core look into NVIDIA's wheels
+
+    assert blas and comm
+    for what, reason, path in (
+        ("CUDA driver", _core.cuda_reason(), ""),
+        ("cuBLASLt, for ionian.blas", _core.cublaslt_reason(), _core.cublaslt_path()),
+        ("NCCL, for several GPUs", _core.nccl_reason(), _core.nccl_path()),
     ):
-        path = ctypes.util.find_library(library)
-        yield Finding(
-            f"lib{library}", path or f"not on the loader's path ({purpose}; wheels bring their own)"
-        )
+        yield Finding(what, reason.splitlines()[0] if reason else path or "found")
 
 
 def _lock_directory() -> Iterator[Finding]:
