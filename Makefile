@@ -90,11 +90,13 @@ asan tsan: %: build/%/build.ninja
 	cmake --build --preset $@
 	ctest --preset $@ -j $(JOBS)
 
-.PHONY: bench
+.PHONY: bench bench-multi
 bench: $(PACKAGE) build/release/build.ninja  ## every benchmark
 	cmake --build --preset release
 	@for program in build/release/tests_cpp/bench/*_bench; do "$$program" || exit 1; done
 	$(BIN)/python -m tests_py.bench $(BENCH_ARGS)
+bench-multi: $(PACKAGE)  ## the rows for two GPUs; where there is one, on two slices of it, and says so
+	$(BIN)/python -m tests_py.bench --row 15 --row 16 --row 17 --row 18 $(BENCH_ARGS)
 
 .PHONY: wheel clean
 wheel: $(TOOLS)  ## a wheel in dist/

@@ -33,6 +33,12 @@ GROUPS: tuple[tuple[tuple[int, ...], str, str], ...] = (
     ((9,), "cold_gpu", ""),
     ((10,), "killed", ""),
     ((11,), "importing", ""),
+    ((13,), "products:large", ""),
+    ((14,), "products:small", ""),
+    ((15, 16), "collectives", ""),
+    ((16,), "collectives:alone", ""),
+    ((17, 18), "gangs", ""),
+    ((17,), "gangs:killed", ""),
 )
 ROWS = sorted({row for rows, _, _ in GROUPS for row in rows})
 _LIMIT = 240  # seconds for one group; only a hang takes so long

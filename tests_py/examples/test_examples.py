@@ -102,6 +102,36 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return prefix
 
 
+def all_reduce_of(request: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = ROOT / "build" / "default" / "examples" / "cpp" / "all_reduce"
+    if not program.exists():
+        pytest.skip("no CMake build here; `make build-cpp` makes it")
+    return subprocess.run(
+        [str(program), request],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        env=dict(os.environ) | environment,
+    )
+
+
+def test_a_program_in_cpp_reduces_between_the_gpus_of_its_lease() -> None:
+    ended = all_reduce_of("H100:3", IONIAN_GPUS="H100:3")
+    assert ended.returncode == 0, ended.stderr
+    assert "rank 2 on H100: 2304, expected 2304" in ended.stdout
+    none = all_reduce_of("any", IONIAN_NVML_LIBRARY="/nowhere.so")
+    assert none.returncode == 1 and "no GPU" in none.stderr
+
+
+@pytest.mark.gpu
+def test_a_program_in_cpp_reduces_on_real_gpus() -> None:
+    count = len(ionian.inventory().devices)
+    ended = all_reduce_of(f"any:{count}")
+    print(ended.stdout)
+    assert ended.returncode == 0, ended.stderr
+    assert f"rank {count - 1} on " in ended.stdout
+
+
 def test_an_outside_cmake_project_finds_the_installed_package(installed, tmp_path) -> None:
     project = ROOT / "examples" / "cmake_project"
     configure = [

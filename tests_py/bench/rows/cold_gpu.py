@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import time
 
 import ionian
 
+from .. import real_gpus
 from ..measure import Sampler, interleave, quantile, wait_until
 from ..result import Effort, Line, line
 
@@ -27,15 +27,6 @@ print(time.perf_counter() - begin)
 """
 
 
-def _why_not() -> str:
-    inventory = ionian.inventory()
-    if inventory.source != "nvml" or not inventory.devices:
-        return f"no real GPU here: {inventory.reason or inventory.source}"
-    if importlib.util.find_spec("torch") is None:
-        return "torch is not installed"
-    return ""
-
-
 def _output_of(code: str) -> str:
     return subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
@@ -43,9 +34,9 @@ def _output_of(code: str) -> str:
 
 
 def run(effort: Effort, pinning: str) -> list[Line]:
-    reason = _why_not()
+    reason = real_gpus.why_not()
     if reason:
-        return [Line(9, _WHAT, skipped=reason.splitlines()[0])]
+        return [Line(9, _WHAT, skipped=reason)]
     from .. import workload_torch as workload
 
     def ours() -> list[float]:
