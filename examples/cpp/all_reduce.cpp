@@ -34,7 +34,7 @@ float work(ionian::Communicator& comm) {
 }
 
 int run(const std::string& text) {
-  const auto request = ionian::GpuRequest::parse({text});
+  const auto request = ionian::GpuRequest::parse(text);
   ionian::LeaseBook book(ionian::read_inventory(ionian::InventoryOptions::from_environment()), {});
   const auto owner = ionian::this_process_as_owner("all_reduce example", "", "");
   const ionian::Lease lease = book.acquire(request, owner, std::chrono::seconds(60));
