@@ -28,6 +28,9 @@ def has_gpu() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Tests that use CUDA in this very process come last: from then on it is a stranger on the GPU,
+    # and no run of another test would be granted that.
+    items.sort(key=lambda item: item.get_closest_marker("cuda_here") is not None)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     why = has_gpu() if marked else ""
     for item in marked:

@@ -46,7 +46,7 @@ def run(effort: Effort, pinning: str) -> list[Line]:
             *("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
         )
 
-    blocks = effort.pick(5, 3)
+    blocks = effort.pick(5, 1)  # torchrun takes a quarter of a minute
     cold = interleave(
         lambda: _program(workload.FOR_IONIAN, "ionian", "run"), {TORCHRUN: torchrun}, blocks=blocks
     )
