@@ -166,14 +166,8 @@ std::optional<BoundArray> by_exchange(py::handle object, const char* name) {
   if (api == nullptr) return std::nullopt;
   dlpack::Tensor tensor{};
   if (api->tensor_from_object(object.ptr(), &tensor) != 0) throw py::error_already_set();
-  BoundArray bound{from_dlpack(tensor, name), py::reinterpret_borrow<py::object>(object),
-                   std::nullopt};
-  if (bound.array.on_host()) return bound;
-  void* stream = nullptr;
-  if (api->current_stream(tensor.device.type, tensor.device.id, &stream) != 0)
-    throw py::error_already_set();
-  bound.stream = static_cast<CUstream_st*>(stream);
-  return bound;
+  return BoundArray{from_dlpack(tensor, name), py::reinterpret_borrow<py::object>(object),
+                    std::nullopt, api};
 }
 
 BoundArray by_capsule(py::handle object, const char* name, bool writable) {
@@ -187,7 +181,7 @@ BoundArray by_capsule(py::handle object, const char* name, bool writable) {
   auto* managed =
       static_cast<dlpack::ManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
   if (managed == nullptr) throw py::error_already_set();
-  BoundArray bound{from_dlpack(managed->tensor, name), std::move(capsule), std::nullopt};
+  BoundArray bound{from_dlpack(managed->tensor, name), std::move(capsule), std::nullopt, nullptr};
   return bound;
 }
 
@@ -198,7 +192,8 @@ BoundArray as_array(py::handle object, const char* name, bool writable) {
   auto owner = py::reinterpret_borrow<py::object>(object);
   if (py::hasattr(object, "__cuda_array_interface__")) {
     const py::dict interface = object.attr("__cuda_array_interface__");
-    BoundArray bound{from_interface(object, interface, name, writable), owner, std::nullopt};
+    BoundArray bound{from_interface(object, interface, name, writable), owner, std::nullopt,
+                     nullptr};
     bound.array.device = device_of(bound.array.data);
     if (interface.contains("stream") && !interface["stream"].is_none()) {
       // 1 and 2 are handles of the driver too: the legacy and the per-thread default stream.
@@ -208,7 +203,7 @@ BoundArray as_array(py::handle object, const char* name, bool writable) {
   }
   if (py::hasattr(object, "__array_interface__")) {
     const py::dict interface = object.attr("__array_interface__");
-    return {from_interface(object, interface, name, writable), owner, std::nullopt};
+    return {from_interface(object, interface, name, writable), owner, std::nullopt, nullptr};
   }
   if (py::hasattr(object, "__dlpack__")) return by_capsule(object, name, writable);
   refuse(name, "is of type " + type_name(object) +
@@ -249,7 +244,17 @@ py::object new_like(const BoundArray& like, std::span<const std::int64_t> shape,
   const bool small =
       dtype == DType::kBFloat16 || dtype == DType::kFloat8E4M3 || dtype == DType::kFloat8E5M2;
   if (small) type = py::module_::import("ml_dtypes").attr(type);
-  return module.attr("empty")(dims, py::arg("dtype") = type);
+  if (like.array.on_host()) return module.attr("empty")(dims, py::arg("dtype") = type);
+  const py::object device = module.attr("cuda").attr("Device")(like.array.device);
+  device.attr("__enter__")();  // cupy allocates on its current device, wherever `like` lies
+  try {
+    py::object made = module.attr("empty")(dims, py::arg("dtype") = type);
+    device.attr("__exit__")(py::none(), py::none(), py::none());
+    return made;
+  } catch (...) {
+    device.attr("__exit__")(py::none(), py::none(), py::none());
+    throw;
+  }
 }
 
 CUstream_st* stream_for(const py::object& given, std::initializer_list<const BoundArray*> arrays) {
@@ -261,7 +266,13 @@ CUstream_st* stream_for(const py::object& given, std::initializer_list<const Bou
     return reinterpret_cast<CUstream_st*>(handle.cast<std::uintptr_t>());
   }
   for (const BoundArray* array : arrays) {
-    if (array != nullptr && array->stream) return *array->stream;
+    if (array->array.on_host()) continue;
+    if (array->stream) return *array->stream;
+    if (array->exchange == nullptr) continue;
+    void* stream = nullptr;
+    if (array->exchange->current_stream(dlpack::kCuda, array->array.device, &stream) != 0)
+      throw py::error_already_set();
+    return static_cast<CUstream_st*>(stream);
   }
   return nullptr;
 }

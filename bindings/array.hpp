@@ -8,14 +8,18 @@
 #include "ionian/array.hpp"
 
 struct CUstream_st;
+namespace dlpack {
+struct ExchangeApi;
+}
 
 /// An array and what keeps it alive. Needs the GIL for its whole life.
 struct BoundArray {
   ionian::Array array;
   pybind11::object owner;
-  /// The stream that its library works on now; nullopt on the host, or where the library has no
-  /// such notion.
+  /// The stream that its library works on now, where the array itself names it.
   std::optional<CUstream_st*> stream;
+  /// Else whom to ask for it, if not null.
+  const dlpack::ExchangeApi* exchange = nullptr;
 };
 
 /// Returns a view of `object`; `name` names it in errors. Takes, in this order:

@@ -1,6 +1,10 @@
 // ionian.blas: matmul.
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <array>
+#include <string>
+
 #include "array.hpp"
 #include "bindings.hpp"
 #include "blas/cublaslt_api.hpp"
@@ -81,38 +85,101 @@ std::size_t result_shape(const Array& a, const Array& b,
   return ndim;
 }
 
-py::object matmul(const py::object& a_, const py::object& b_, const py::object& out_,
-                  const py::object& bias_, const py::object& activation, double alpha, double beta,
-                  const py::object& c_, const py::object& scale_a_, const py::object& scale_b_,
-                  const py::object& out_dtype, const py::object& precision, bool transpose_a,
-                  bool transpose_b, const py::object& stream_) {
-  BoundArray a = as_array(a_, "a", false);
-  BoundArray b = as_array(b_, "b", false);
+/// The arguments of matmul, borrowed; null where not given.
+struct Arguments {
+  // clang-format off
+  enum Index : std::size_t {
+    kA, kB, kOut, kBias, kActivation, kAlpha, kBeta, kC, kScaleA, kScaleB, kOutDtype, kPrecision,
+    kTransposeA, kTransposeB, kStream, kCount
+  };
+  static constexpr std::array<const char*, kCount> kNames = {
+      "a", "b", "out", "bias", "activation", "alpha", "beta", "c", "scale_a", "scale_b",
+      "out_dtype", "precision", "transpose_a", "transpose_b", "stream"};
+  // clang-format on
+  std::array<PyObject*, kCount> values{};
+
+  [[nodiscard]] py::object operator[](Index index) const {
+    PyObject* value = values[index];
+    return py::reinterpret_borrow<py::object>(value == nullptr ? Py_None : value);
+  }
+  [[nodiscard]] double number(Index index, double otherwise) const {
+    if (values[index] == nullptr) return otherwise;
+    const double value = PyFloat_AsDouble(values[index]);
+    if (value == -1.0 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    return value;
+  }
+  [[nodiscard]] bool flag(Index index) const {
+    if (values[index] == nullptr) return false;
+    const int value = PyObject_IsTrue(values[index]);
+    if (value < 0) throw py::error_already_set();
+    return value != 0;
+  }
+};
+
+/// Sorts the arguments of a call. Throws TypeError as Python would.
+Arguments parse_arguments(PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
+  // Keywords that stand in a program are interned, so their addresses tell them apart.
+  static const auto names = [] {
+    std::array<PyObject*, Arguments::kCount> made{};
+    for (std::size_t i = 0; i < made.size(); ++i)
+      made[i] = PyUnicode_InternFromString(Arguments::kNames[i]);
+    return made;
+  }();
+  Arguments arguments;
+  if (count > 2) throw py::type_error("matmul() takes a and b; name the other arguments");
+  std::copy(given, given + count, arguments.values.begin());
+  const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
+  for (Py_ssize_t i = 0; i < named; ++i) {
+    PyObject* name = PyTuple_GET_ITEM(keywords, i);
+    auto found = std::find(names.begin(), names.end(), name);
+    if (found == names.end()) {
+      found = std::find_if(names.begin(), names.end(),
+                           [&](PyObject* each) { return PyUnicode_Compare(each, name) == 0; });
+    }
+    const auto refuse = [name](const char* what) {
+      throw py::type_error(std::string("matmul() got ") + what + " '" +
+                           std::string(py::str(py::handle(name))) + "'");
+    };
+    if (found == names.end()) refuse("an unexpected keyword argument");
+    PyObject*& value = arguments.values[static_cast<std::size_t>(found - names.begin())];
+    if (value != nullptr) refuse("multiple values for argument");
+    value = given[count + i];
+  }
+  if (arguments.values[Arguments::kA] == nullptr || arguments.values[Arguments::kB] == nullptr)
+    throw py::type_error("matmul() needs a and b");
+  return arguments;
+}
+
+py::object matmul(const Arguments& given) {
+  const py::object out_ = given[Arguments::kOut];
+  const py::object out_dtype = given[Arguments::kOutDtype];
+  BoundArray a = as_array(given[Arguments::kA], "a", false);
+  BoundArray b = as_array(given[Arguments::kB], "b", false);
   const bool a_is_vector = a.array.ndim == 1;
   const bool b_is_vector = b.array.ndim == 1;
   if (a_is_vector) widen(a.array, false);
   if (b_is_vector) widen(b.array, true);
-  if (transpose_a) transpose(a.array, "a");
-  if (transpose_b) transpose(b.array, "b");
+  if (given.flag(Arguments::kTransposeA)) transpose(a.array, "a");
+  if (given.flag(Arguments::kTransposeB)) transpose(b.array, "b");
   ionian::MatmulOptions options;
-  options.alpha = alpha;
-  options.beta = beta;
-  options.activation = parse_activation(activation);
-  options.tf32 = parse_precision(precision);
+  options.alpha = given.number(Arguments::kAlpha, 1.0);
+  options.beta = given.number(Arguments::kBeta, 0.0);
+  options.activation = parse_activation(given[Arguments::kActivation]);
+  options.tf32 = parse_precision(given[Arguments::kPrecision]);
   std::optional<BoundArray> c;
   std::optional<BoundArray> bias;
   std::optional<BoundArray> scale_a;
   std::optional<BoundArray> scale_b;
-  const auto take = [](std::optional<BoundArray>& into, const py::object& object,
-                       const char* name) {
+  const auto take = [&](std::optional<BoundArray>& into, Arguments::Index index) {
+    const py::object object = given[index];
     if (object.is_none()) return static_cast<const Array*>(nullptr);
-    into = as_array(object, name, false);
+    into = as_array(object, Arguments::kNames[index], false);
     return static_cast<const Array*>(&into->array);
   };
-  options.c = take(c, c_, "c");
-  options.bias = take(bias, bias_, "bias");
-  options.scale_a = take(scale_a, scale_a_, "scale_a");
-  options.scale_b = take(scale_b, scale_b_, "scale_b");
+  options.c = take(c, Arguments::kC);
+  options.bias = take(bias, Arguments::kBias);
+  options.scale_a = take(scale_a, Arguments::kScaleA);
+  options.scale_b = take(scale_b, Arguments::kScaleB);
   py::object result = out_;
   if (out_.is_none()) {
     std::array<std::int64_t, Array::kMaxDims> shape{};
@@ -140,7 +207,7 @@ py::object matmul(const py::object& a_, const py::object& b_, const py::object& 
   };
   if (a_is_vector) again(out.array, out.array.ndim - (b_is_vector ? 0 : 1));
   if (b_is_vector) again(out.array, out.array.ndim);
-  options.stream = stream_for(stream_, {&out, &a, &b});
+  options.stream = stream_for(given[Arguments::kStream], {&out, &a, &b});
   if (out.array.on_host()) {
     const py::gil_scoped_release release;
     ionian::matmul(a.array, b.array, out.array, options);
@@ -150,15 +217,43 @@ py::object matmul(const py::object& a_, const py::object& b_, const py::object& 
   return result;
 }
 
+/// What Python calls. pybind11's own dispatch would cost as much as the rest of a small product.
+PyObject* call_matmul(PyObject*, PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
+  try {
+    return matmul(parse_arguments(given, count, keywords)).release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const ionian::Error& error) {
+    set_python_error(error);
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+PyMethodDef matmul_method = {
+    "matmul", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call_matmul)),
+    METH_FASTCALL | METH_KEYWORDS,
+    "matmul(a, b, *, out=None, bias=None, activation=None, alpha=1.0, beta=0.0, c=None, "
+    "scale_a=None, scale_b=None, out_dtype=None, precision=None, transpose_a=False, "
+    "transpose_b=False, stream=None)\n--\n\n"
+    "Returns activation(alpha * scale_a * scale_b * a @ b + beta * c + bias).\n\n"
+    "a: (..., m, k), b: (..., k, n), of float64, float32, float16, bfloat16, float8 or int8; "
+    "batches\n"
+    "are broadcast, vectors treated as numpy does. out: where to write, also what is returned.\n"
+    "bias: (n,). activation: None, 'relu', 'gelu' (of tanh) or 'silu'. scale_a, scale_b: one\n"
+    "float32 each. out_dtype: a type or its name. precision: 'tf32' lets float32 be rounded.\n"
+    "stream: what to work on, by default what the arrays' library works on.\n\n"
+    "Raises InvalidError for what does not fit, saying what would; NotFoundError without the\n"
+    "library; CudaError."};
+
 }  // namespace
 
 void bind_blas(py::module_& m) {
-  m.def("matmul", &matmul, py::arg("a"), py::arg("b"), py::kw_only(), py::arg("out") = py::none(),
-        py::arg("bias") = py::none(), py::arg("activation") = py::none(), py::arg("alpha") = 1.0,
-        py::arg("beta") = 0.0, py::arg("c") = py::none(), py::arg("scale_a") = py::none(),
-        py::arg("scale_b") = py::none(), py::arg("out_dtype") = py::none(),
-        py::arg("precision") = py::none(), py::arg("transpose_a") = false,
-        py::arg("transpose_b") = false, py::arg("stream") = py::none());
+  m.add_object("matmul", py::reinterpret_steal<py::object>(
+                             PyCFunction_NewEx(&matmul_method, nullptr, m.attr("__name__").ptr())));
   m.def(
       "matmul_rate",
       [](int device, const std::string& dtype, std::int64_t n) {

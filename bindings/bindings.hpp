@@ -15,6 +15,10 @@ void bind_gang(pybind11::module_& m);
 void bind_blas(pybind11::module_& m);
 void bind_comm(pybind11::module_& m);
 
+/// Sets the Python error that a C++ one becomes; pybind11 does it by itself where it makes the
+/// call.
+void set_python_error(const ionian::Error& error);
+
 /// Borrows the memory of Python objects for a payload; gives it back in the destructor. Needs the
 /// GIL.
 class BorrowedPayload {

@@ -34,6 +34,11 @@ py::object make_exception(const ionian::Error& error) {
 
 }  // namespace
 
+void set_python_error(const ionian::Error& error) {
+  const py::object exception = make_exception(error);
+  PyErr_SetObject(py::type::of(exception).ptr(), exception.ptr());
+}
+
 void bind_error(py::module_& m) {
   static_cast<void>(m);
   py::register_local_exception_translator([](std::exception_ptr thrown) {  // NOLINT: its signature
@@ -41,8 +46,7 @@ void bind_error(py::module_& m) {
     try {
       std::rethrow_exception(thrown);
     } catch (const ionian::Error& error) {
-      const py::object exception = make_exception(error);
-      PyErr_SetObject(py::type::of(exception).ptr(), exception.ptr());
+      set_python_error(error);
     }
   });
 }

@@ -120,7 +120,12 @@ def main(rows: tuple[str, ...], quick: bool, json_path: str | None) -> None:
         name = f"row{'s' if len(has) > 1 else ''} {', '.join(map(str, has))} {pinning}"
         progress.print(f"{name.strip()} …", highlight=False, style="dim")
         try:
-            lines += [line for line in run_group(group, pinning, quick, env) if line.row in wanted]
+            measured = [
+                line for line in run_group(group, pinning, quick, env) if line.row in wanted
+            ]
+            for line in measured:
+                progress.print(report.brief(line), highlight=False, markup=False, soft_wrap=True)
+            lines += measured
         except (RuntimeError, subprocess.TimeoutExpired) as exc:
             failures.append(str(exc))
     seconds = time.monotonic() - began

@@ -50,6 +50,16 @@ def verdict(line: Line) -> str:
     return f"[red]no[/]; {line.least}: no" if line.least else "[red]no[/]"
 
 
+def brief(line: Line) -> str:
+    """Returns one line of plain text: what is known as soon as a row is measured."""
+    if line.skipped:
+        return f"  {line.what}: skipped: {line.skipped}"
+    ours = pair(line.ours, line.unit)
+    theirs = f" against {pair(line.theirs, line.unit)} of {line.peer}" if line.theirs else ""
+    ratio = f": {line.ratio.median:.3g} ×" if line.ratio else ""
+    return f"  {line.what}: {ours}{theirs}{ratio}; {line.note}"
+
+
 def show(lines: list[Line], machine: dict[str, str | int], seconds: float) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print("  ".join(f"{name}: {value}" for name, value in machine.items()), highlight=False)
