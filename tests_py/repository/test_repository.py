@@ -102,12 +102,17 @@ def blocks(language: str) -> list[str]:
     return [text for name, text in found if name == language]
 
 
-def test_the_readmes_example_prints_what_the_readme_says(tmp_path: pathlib.Path) -> None:
-    (code,) = blocks("python")
-    (tmp_path / "squares.py").write_text(code)
-    shown = next(block for block in blocks("") if block.startswith("$ "))
-    command, expected = shown.split("\n", 1)
+@pytest.mark.parametrize("example", [0, 1])
+def test_the_readmes_examples_print_what_the_readme_says(
+    tmp_path: pathlib.Path, example: int
+) -> None:
+    assert len(blocks("python")) == 2
+    command, expected = [block for block in blocks("") if block.startswith("$ ")][example].split(
+        "\n", 1
+    )
     words = command.removeprefix("$ ionian ").split()
+    script = next(word for word in words if word.endswith(".py"))
+    (tmp_path / script).write_text(blocks("python")[example])
     ended = subprocess.run(
         [sys.executable, "-m", "ionian", *words],
         cwd=tmp_path,
