@@ -29,6 +29,15 @@ def test_the_table_says_what_there_is_and_who_uses_it() -> None:
     assert second.rstrip().endswith("nobody")
 
 
+def test_slices_are_shown_with_a_word_on_their_speed() -> None:
+    ended = ionian("gpus", "--simulate", "A10G:1", "--split", "2")
+    lines = ended.stdout.splitlines()
+    assert lines[1].split()[1] == lines[2].split()[1] == "A10G"
+    assert "/0 " in lines[1] and "/1 " in lines[2] and "(slice)" in lines[2]
+    assert "times mean nothing" in lines[3]
+    assert "times mean nothing" not in ionian("gpus", "--simulate", "A10G:1").stdout
+
+
 def test_json_is_for_programs() -> None:
     with package.lease("H100:2", simulate="A10G:1,H100:2"):
         data = json.loads(ionian("gpus", "--simulate", "A10G:1,H100:2", "--json").stdout)

@@ -17,9 +17,12 @@ namespace {
 
 using shared_memory::CallFields;
 using shared_memory::Control;
+using shared_memory::described;
+using shared_memory::fields_of;
 using shared_memory::Mailbox;
 using shared_memory::Presence;
 using shared_memory::RankState;
+using shared_memory::same;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using Kind = CommCall::Kind;

@@ -146,6 +146,11 @@ def _print(
             who(status),
         )
     console.print(table)
+    if any("/" in device.uuid for device in inventory.devices):
+        console.print(
+            "note: slices of real GPUs, to try programs for many; times mean nothing on them",
+            soft_wrap=True,
+        )
     for ticket in queue:
         console.print(f"waiting: {ticket.request} by pid {ticket.owner.pid} {ticket.owner.app}")
     if inventory.reason:
