@@ -170,3 +170,34 @@ def test_a_killed_holders_gpu_comes_back_after_its_memory_is_gone() -> None:
             print(f"granted {time.monotonic() - begin:.3f} s after the kill")
             device = next(d for d in devices() if d.uuid == lease.devices[0].uuid)
             assert not device.processes
+
+
+@torch_only
+def test_a_killed_holder_of_a_slice_leaves_it_to_the_next_and_the_other_slice_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("IONIAN_SPLIT", "2")
+    uuid = devices()[0].uuid.partition("/")[0]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", uuid)
+    code = """
+        import ionian, time
+        app = ionian.App("holder")
+        @app.function(gpu="any", serialized=True)
+        def hold():
+            import torch
+            x = torch.zeros(1 << 30, dtype=torch.uint8, device="cuda")
+            torch.cuda.synchronize()
+            print("ready", flush=True)
+            time.sleep(1000)
+        with app.run():
+            hold.remote()
+    """
+    with program(code) as victim, program(code) as other:
+        with pytest.raises(exception.LeaseTimeoutError):
+            ionian.lease("any", timeout=0.2)
+        begin = time.monotonic()
+        victim.send_signal(signal.SIGKILL)
+        with ionian.lease("any", timeout=30) as lease:
+            print(f"the slice was granted {time.monotonic() - begin:.3f} s after the kill")
+            assert lease.devices[0].uuid.startswith(uuid + "/")
+        assert other.poll() is None
