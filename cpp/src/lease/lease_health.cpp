@@ -31,28 +31,27 @@ bool wants(const LeaseRecord& record, std::string_view uuid) {
   });
 }
 
+std::vector<milliseconds> parse_probe_pauses(const std::string& text) {
+  std::vector<milliseconds> pauses;
+  const char* at = text.c_str();
+  for (;;) {
+    char* end = nullptr;
+    const double seconds = std::strtod(at, &end);
+    if (end == at || (*end != ',' && *end != '\0') || !(seconds > 0 && seconds < 1e6)) {
+      throw InvalidError("[IONIAN_PROBE_PAUSES] got \"" + text.substr(0, 60) +
+                         "\"; expected seconds joined by commas, as in \"30,60,300,1800\"");
+    }
+    pauses.emplace_back(static_cast<std::int64_t>(seconds * 1000));
+    if (*end == '\0') return pauses;
+    at = end + 1;
+  }
+}
+
 std::int64_t since_start(sys::TimePoint time) {
   return std::chrono::duration_cast<nanoseconds>(time.time_since_epoch()).count();
 }
 
 }  // namespace
-
-std::vector<milliseconds> parse_probe_pauses(std::string_view text) {
-  std::vector<milliseconds> pauses;
-  std::string rest(text);
-  for (char* at = rest.data(); *at != '\0';) {
-    char* end = nullptr;
-    const double seconds = std::strtod(at, &end);
-    const bool good = end != at && (*end == ',' || *end == '\0') && seconds > 0 && seconds < 1e6;
-    if (!good) {
-      throw InvalidError("[IONIAN_PROBE_PAUSES] got \"" + rest.substr(0, 60) +
-                         "\"; expected seconds joined by commas, as in \"30,60,300,1800\"");
-    }
-    pauses.emplace_back(static_cast<std::int64_t>(seconds * 1000));
-    at = *end == ',' ? end + 1 : end;
-  }
-  return pauses;
-}
 
 LeaseBookOptions LeaseBookOptions::from_environment() {
   LeaseBookOptions options;
