@@ -20,7 +20,8 @@
 // memory_error pci_error process_error event_error: what that call returns.
 //
 // FAKE_NVML + ".events" holds "UUID XID" lines; those that are added after a GPU was registered for
-// events are its events. With "UUID XID INSTANCE" they are about one MIG instance.
+// events are its events. With "UUID XID INSTANCE" they are about one MIG instance. Each registration
+// adds the UUID to FAKE_NVML + ".watched".
 //
 // FAKE_NVML_PROCESSES, set when this is compiled, is the version of the process list: 3 (default),
 // 1, or 535 for the drivers whose version 3 had a longer entry.
@@ -364,6 +365,7 @@ int nvmlDeviceRegisterEvents(Handle handle, unsigned long long types, EventSet s
   if (gpu.error("event_error") != 0) return gpu.error("event_error");
   if (types != ionian::nvml::kXidEvent) return kInvalidArgument;
   reinterpret_cast<Events*>(set)->gpus[gpu.text("uuid")] = handle;
+  std::ofstream(machine.load()->file + ".watched", std::ios::app) << gpu.text("uuid") << '\n';
   return kSuccess;
 }
 
