@@ -9,6 +9,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -159,6 +160,7 @@ def test_a_call_waits_for_a_quarantined_gpu_and_runs_when_it_is_well(
         driver.say(gpu(A, handle_error=15))
         with pytest.raises(exception.GpuUnhealthyError, match="GPU is lost"):
             held.call.get(timeout=60)
+        driver.say(gpu(A, memory_error=15))
         waiting = where.spawn()
         assert "not possible now, but later" in refusal("A10G")
         with pytest.raises(TimeoutError):
@@ -180,13 +182,18 @@ def test_a_lost_gpu_does_not_keep_the_others_from_being_used(driver):
 
 
 def test_a_gpu_drains_while_something_is_on_it_and_is_free_afterwards(driver):
+    def clear() -> None:
+        wait_until(lambda: states()[A].state == "draining", "the GPU drains")
+        driver.say(gpu(A))
+
     driver.say(gpu(A))
+    clearing = threading.Thread(target=clear)
     with app.run():
         assert where.remote() == A
         driver.say(gpu(A, processes="2147483000:5"))
-    # The run is over; its guardian stays with the GPU, or has just told that it drained.
-    driver.say(gpu(A))
-    wait_until(lambda: states()[A].state == "free", "the GPU drains")
+        clearing.start()
+    clearing.join()
+    assert states()[A].state == "free"
 
 
 def test_a_draining_gpu_is_seen_and_the_next_call_gets_another(driver, tmp_path):
@@ -324,3 +331,50 @@ def test_an_error_that_cuda_survives_keeps_the_worker(cuda):
         with pytest.raises(RuntimeError):
             break_cuda.remote(600, False)
         assert break_cuda.remote(0, False) == worker
+
+
+ILLEGAL_STORE = b"""
+.version 6.3
+.target sm_70
+.address_size 64
+.visible .entry store_to_nowhere() {
+    .reg .b64 %address;
+    .reg .b32 %value;
+    mov.u64 %address, 16;
+    mov.u32 %value, 1;
+    st.global.u32 [%address], %value;
+    ret;
+}
+"""
+
+
+@app.function(gpu="any", serialized=True)
+def store_to_nowhere(ptx: bytes, really: bool) -> tuple[int, str]:
+    """Launches a kernel that stores to an illegal address. Returns its process and GPU."""
+    cuda = ctypes.CDLL("libcuda.so.1")
+    context, module, kernel = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+    assert cuda.cuInit(0) == 0
+    assert cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) == 0
+    assert cuda.cuCtxSetCurrent(context) == 0
+    if really:
+        assert cuda.cuModuleLoadData(ctypes.byref(module), ptx) == 0
+        assert cuda.cuModuleGetFunction(ctypes.byref(kernel), module, b"store_to_nowhere") == 0
+        one = [ctypes.c_uint(1)] * 6
+        assert cuda.cuLaunchKernel(kernel, *one, 0, None, None, None) == 0
+    code = cuda.cuCtxSynchronize()
+    if code:
+        raise RuntimeError(f"CUDA error {code}")
+    return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.mark.gpu
+def test_a_real_illegal_address_replaces_the_worker_and_leaves_the_gpu(capfd):
+    with app.run():
+        worker, uuid = store_to_nowhere.remote(ILLEGAL_STORE, False)
+        assert store_to_nowhere.remote(ILLEGAL_STORE, False) == (worker, uuid)
+        with pytest.raises(RuntimeError, match="CUDA error 700"):
+            store_to_nowhere.remote(ILLEGAL_STORE, True)
+        fresh, same = store_to_nowhere.remote(ILLEGAL_STORE, False)
+        assert fresh != worker and same == uuid
+    assert "CUDA_ERROR_ILLEGAL_ADDRESS (700)" in capfd.readouterr().err
+    assert states()[uuid].state == "free"
