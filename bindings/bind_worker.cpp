@@ -87,8 +87,9 @@ void bind_worker(py::module_& m) {
       .def("forget", &Launcher::forget, "In the forked child: lets go of what is the launcher's.");
   m.def("cuda_reason", &ionian::cuda::driver_reason,
         "Why there is no CUDA driver, \"\" if there is one. Initialises nothing.");
-  m.def("cuda_broken", &ionian::cuda::broken_context,
-        "\"\" if no CUDA context of this process is broken, else the error that all its calls get.");
+  m.def(
+      "cuda_broken", &ionian::cuda::broken_context,
+      "\"\" if no CUDA context of this process is broken, else the error that all its calls get.");
   m.def("cuda_initialised", &ionian::cuda::initialised,
         "\"\" if this process may fork and use CUDA in the child, else what speaks against it.");
 }

@@ -15,10 +15,10 @@ namespace ionian {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::FakeNvml;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-using testing::FakeNvml;
 
 const std::string kUuid = "GPU-00000000-0000-0000-0000-00000000000a";
 const std::string kMig = "MIG-00000000-0000-0000-0000-000000000001";

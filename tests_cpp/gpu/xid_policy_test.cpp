@@ -40,8 +40,7 @@ TEST(XidPolicy, EveryRowSaysWhatItMeansAndWhatToDo) {
     EXPECT_EQ(classify(rule.xid).meaning, rule.meaning) << rule.xid;
     // Only what can be repaired, or is to be looked at again, takes a GPU away.
     const bool away = rule.severity == kDrain || rule.severity == kFatal;
-    const bool repair =
-        rule.action != XidAction::kNone && rule.action != XidAction::kRestartWorker;
+    const bool repair = rule.action != XidAction::kNone && rule.action != XidAction::kRestartWorker;
     EXPECT_EQ(away, repair) << rule.xid;
   }
 }

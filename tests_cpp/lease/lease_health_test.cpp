@@ -203,7 +203,8 @@ TEST_F(LeaseHealthTest, ADrainingGpuSaysWhatIsOnIt_AndStopsSayingSo) {
   EXPECT_EQ(status.left, "pid 12 (python)");
   EXPECT_GT(status.draining_since_ns, 0);
   EXPECT_EQ(status.owner.value().function, "f");
-  EXPECT_THAT(refusal(other, "any"), HasSubstr("draining for 0 s: its lease has ended, and pid 12"));
+  EXPECT_THAT(refusal(other, "any"),
+              HasSubstr("draining for 0 s: its lease has ended, and pid 12"));
   holder.draining(lease, kA, "");
   EXPECT_EQ(other.status()[0].state, State::kLeased);
   lease.release();
@@ -240,7 +241,8 @@ TEST_F(LeaseHealthTest, ADriverThatHangsDoesNotKeepHealthyGpusFromBeingGranted) 
 
 TEST(LeaseBookOptions, TakesPausesFromTheEnvironment) {
   ::setenv("IONIAN_PROBE_PAUSES", "0.5,60", 1);
-  EXPECT_THAT(LeaseBookOptions::from_environment().probe_pauses, ::testing::ElementsAre(500ms, 60s));
+  EXPECT_THAT(LeaseBookOptions::from_environment().probe_pauses,
+              ::testing::ElementsAre(500ms, 60s));
   for (const char* bad : {"x", "1,", "1;2", "-1", "0", "1e99", "1,,2", "nan"}) {
     ::setenv("IONIAN_PROBE_PAUSES", bad, 1);
     EXPECT_THROW(static_cast<void>(LeaseBookOptions::from_environment()), InvalidError) << bad;

@@ -15,8 +15,9 @@ const sys::TimePoint kProbed{1'000'000s};
 
 QuarantineRecord record(std::uint32_t faults = 1) {
   QuarantineRecord made;
-  made.quarantine = {"GPU-a", "Xid 79: GPU has fallen off the bus", "reboot the machine", 79,
-                     {12, 1000, "alice", "train", "", "", 5}, "GPU is lost", 0ms};
+  made.quarantine = {"GPU-a", "Xid 79: GPU has fallen off the bus",    "reboot the machine",
+                     79,      {12, 1000, "alice", "train", "", "", 5}, "GPU is lost",
+                     0ms};
   made.boot = "this-boot";
   made.probed_ns = kProbed.time_since_epoch().count();
   made.faults = faults;

@@ -150,9 +150,7 @@ def test_a_mig_instance_that_is_gone_ends_its_call(driver, tmp_path):
         assert where.remote() == A  # counted anew
 
 
-def test_a_call_waits_for_a_quarantined_gpu_and_runs_when_it_is_well(
-    driver, tmp_path, monkeypatch
-):
+def test_a_call_waits_for_a_quarantined_gpu_and_runs_when_it_is_well(driver, tmp_path, monkeypatch):
     monkeypatch.setenv("IONIAN_PROBE_PAUSES", "0.1")
     driver.say(gpu(A))
     with app.run():

@@ -68,10 +68,10 @@ class GpuRequestError : public InvalidError {
 /// How a GPU failed.
 struct GpuFault {
   std::string uuid;
-  std::string gpu;         // "H100 GPU-…"
-  std::uint32_t xid = 0;   // 0: the driver gave no number
-  std::string text;        // one phrase: "Xid 79: GPU has fallen off the bus"
-  std::string action;      // what a person should do
+  std::string gpu;        // "H100 GPU-…"
+  std::uint32_t xid = 0;  // 0: the driver gave no number
+  std::string text;       // one phrase: "Xid 79: GPU has fallen off the bus"
+  std::string action;     // what a person should do
 };
 
 /// A GPU failed while a call ran on it. The GPU is quarantined.

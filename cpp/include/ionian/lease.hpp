@@ -33,12 +33,12 @@ struct LeaseOwner {
 /// Why a GPU is not granted although nobody holds it. It is probed again and again with growing
 /// pauses, and granted once a probe finds it well.
 struct Quarantine {
-  std::string uuid;    // of the whole GPU, or of the MIG instance
-  std::string reason;  // one phrase: "Xid 79: GPU has fallen off the bus"
-  std::string action;  // what a person should do, "" if nothing or if `reason` says it
-  std::uint32_t xid = 0;                  // 0: none
-  LeaseOwner finder;                      // who found it, since when
-  std::string found_now{};                // what the last probe found, "" before the first
+  std::string uuid;         // of the whole GPU, or of the MIG instance
+  std::string reason;       // one phrase: "Xid 79: GPU has fallen off the bus"
+  std::string action;       // what a person should do, "" if nothing or if `reason` says it
+  std::uint32_t xid = 0;    // 0: none
+  LeaseOwner finder;        // who found it, since when
+  std::string found_now{};  // what the last probe found, "" before the first
   std::chrono::milliseconds probe_in{0};  // until the next probe, if somebody asks for it then
   bool operator==(const Quarantine&) const = default;
 };

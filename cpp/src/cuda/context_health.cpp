@@ -22,7 +22,8 @@ constexpr int kLastCaptureError = 908;
 /// CU_STREAM_PER_THREAD: unlike the legacy stream it disturbs nobody who records a graph.
 const auto kPerThreadStream = reinterpret_cast<StreamHandle>(std::uintptr_t{2});
 
-/// The few calls that this needs, of a library that the process has loaded; null where it lacks them.
+/// The few calls that this needs, of a library that the process has loaded; null where it lacks
+/// them.
 struct Calls {
   int (*get_count)(int*) = nullptr;
   int (*get_device)(int*, int) = nullptr;
@@ -57,8 +58,8 @@ const Calls* loaded() {
   const std::scoped_lock lock(mutex);
   if (found) return &calls;
   const char* own = std::getenv("IONIAN_CUDA_LIBRARY");
-  void* library = ::dlopen(own != nullptr && *own != '\0' ? own : "libcuda.so.1",
-                           RTLD_NOW | RTLD_NOLOAD);
+  void* library =
+      ::dlopen(own != nullptr && *own != '\0' ? own : "libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
   found = library != nullptr && calls.load(library);
   return found ? &calls : nullptr;
 }

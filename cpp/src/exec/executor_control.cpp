@@ -242,8 +242,8 @@ void Executor::handle(const Frame& frame) {
       const auto notice = parse<message::GpuNotice>(frame);
       const WorkerRecord* worker = find(notice.worker);
       if (worker == nullptr) return;
-      return emit({ExecutorEvent::Kind::kNotice, worker->ordinal, worker->pool->options.name,
-                   notice.text});
+      return emit(
+          {ExecutorEvent::Kind::kNotice, worker->ordinal, worker->pool->options.name, notice.text});
     }
     case Type::kWanted:
       on_wanted(parse<message::Wanted>(frame));

@@ -24,10 +24,10 @@ std::string signal_name(int signal) {
 
 /// Returns what the call that ran gets when a GPU failed under it.
 std::exception_ptr gpu_unhealthy(const std::string& pool, const message::Exited& exited) {
-  std::string text = "[" + pool + "] " + exited.gpu + " failed while it ran the function: " +
-                     exited.gpu_fault +
-                     "\nthe worker was ended and the GPU is quarantined: the next call gets another "
-                     "GPU, or waits until this one is well";
+  std::string text =
+      "[" + pool + "] " + exited.gpu + " failed while it ran the function: " + exited.gpu_fault +
+      "\nthe worker was ended and the GPU is quarantined: the next call gets another "
+      "GPU, or waits until this one is well";
   if (!exited.gpu_action.empty()) text += "\nnext: " + exited.gpu_action;
   return std::make_exception_ptr(GpuUnhealthyError(
       text, {exited.gpu_uuid, exited.gpu, exited.xid, exited.gpu_fault, exited.gpu_action}));

@@ -96,7 +96,8 @@ void Guardian::poll_once() {
   });
   for (auto& [id, worker] : workers_) {
     const std::uint32_t key = id;
-    if (worker.watch) watch(worker.watch->fd(), POLLIN, [this, key](short) { serve_gpu_events(key); });
+    if (worker.watch)
+      watch(worker.watch->fd(), POLLIN, [this, key](short) { serve_gpu_events(key); });
   }
   if (book_) watch(book_->changes(), POLLIN, [this](short) { lease_changed(); });
   for (auto& [id, launcher] : launchers_) {

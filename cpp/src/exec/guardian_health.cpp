@@ -31,7 +31,8 @@ std::string in_seconds(milliseconds time) {
   return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
 }
 
-/// Returns whether every process on the GPU is somebody else's for sure: then it is in use, not ill.
+/// Returns whether every process on the GPU is somebody else's for sure: then it is in use, not
+/// ill.
 bool only_strangers(const DeviceHealth& health) {
   return health.processes && !health.processes->empty() &&
          std::all_of(
@@ -97,9 +98,8 @@ void Guardian::on_gpu_event(WorkerState& worker, const GpuEvent& event) {
 
 bool Guardian::quarantined(const WorkerState& worker) const {
   const auto& devices = worker.lease.devices();
-  return std::any_of(devices.begin(), devices.end(), [this](const Device& device) {
-    return book_->is_quarantined(device.uuid);
-  });
+  return std::any_of(devices.begin(), devices.end(),
+                     [this](const Device& device) { return book_->is_quarantined(device.uuid); });
 }
 
 bool Guardian::drain(WorkerState& worker, const Device& device) {

@@ -61,8 +61,8 @@ using EventSet = struct nvmlEventSet_st*;
 struct EventData {  // nvmlEventData_t
   Handle device;
   unsigned long long type;
-  unsigned long long data;       // the Xid
-  unsigned gpu_instance;         // of MIG that it is about, kNoInstance if none
+  unsigned long long data;  // the Xid
+  unsigned gpu_instance;    // of MIG that it is about, kNoInstance if none
   unsigned compute_instance;
 };
 static_assert(sizeof(EventData) == 32);

@@ -73,8 +73,9 @@ std::string LeaseExplanation::to_string(const Inventory& inventory) const {
                                     : std::to_string(position) +
                                           (position == 1 ? " request" : " requests") + " ahead");
   if (!possible_now) {
-    text += "\n  not possible now, but later: it needs a GPU that is quarantined, and goes on once a "
-            "probe finds it well";
+    text +=
+        "\n  not possible now, but later: it needs a GPU that is quarantined, and goes on once a "
+        "probe finds it well";
   }
   for (const auto& status : gpus) {
     const Device* device = inventory.find(status.uuid);

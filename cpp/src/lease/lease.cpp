@@ -116,8 +116,8 @@ milliseconds LeaseWaiter::retry_after() const {
 LeaseExplanation LeaseWaiter::explain() const {
   LeaseExplanation explanation;
   explanation.request = state_->request.to_string();
-  explanation.possible_now = possible_now(state_->request, state_->book->inventory_now(),
-                                          state_->book->options.match);
+  explanation.possible_now =
+      possible_now(state_->request, state_->book->inventory_now(), state_->book->options.match);
   explanation.gpus = state_->book->status();
   for (const auto& ticket : state_->book->tickets()) {
     if (ticket.record.number < state_->record.number) ++explanation.position;

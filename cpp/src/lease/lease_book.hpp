@@ -45,8 +45,8 @@ class LeaseBook::Impl {
   UniqueFd enter(LeaseRecord& record);
   /// Takes the locks of what the request with that number is granted now; nullopt if nothing is.
   std::optional<Granted> decide(std::uint64_t number);
-  /// Returns whether a process other than `owner` uses one of the GPUs, or one is ill; those count as
-  /// busy for a while, or are quarantined.
+  /// Returns whether a process other than `owner` uses one of the GPUs, or one is ill; those count
+  /// as busy for a while, or are quarantined.
   bool strangers_on(const Granted& granted, const LeaseOwner& owner);
   void write_owner(const Granted& granted, const LeaseOwner& owner);
 

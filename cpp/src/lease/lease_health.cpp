@@ -140,8 +140,7 @@ sys::TimePoint LeaseBook::Impl::next_probe_time() const {
   auto next = sys::TimePoint::max();
   for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
     if (const auto found = read_quarantine(i)) {
-      next = std::min(next,
-                      next_probe(*found, options.probe_pauses, boot_id(), sys::Clock::now()));
+      next = std::min(next, next_probe(*found, options.probe_pauses, boot_id(), sys::Clock::now()));
     }
   }
   return next;
@@ -160,8 +159,8 @@ void LeaseBook::Impl::add_quarantine(std::size_t device, LeaseStatus& status) co
   const auto found = read_quarantine(device);
   if (!found) return;
   status.quarantine = found->quarantine;
-  const auto wait = next_probe(*found, options.probe_pauses, boot_id(), sys::Clock::now()) -
-                    sys::Clock::now();
+  const auto wait =
+      next_probe(*found, options.probe_pauses, boot_id(), sys::Clock::now()) - sys::Clock::now();
   status.quarantine->probe_in = std::max(milliseconds(0), std::chrono::ceil<milliseconds>(wait));
   if (status.state == LeaseStatus::State::kFree) status.state = LeaseStatus::State::kQuarantined;
 }

@@ -19,9 +19,9 @@ namespace ionian {
 
 struct QuarantineRecord {
   Quarantine quarantine;
-  std::string boot;             // id of the boot in which it was last probed
-  std::int64_t probed_ns = 0;   // CLOCK_MONOTONIC nanoseconds
-  std::uint32_t faults = 1;     // probes in a row that found a fault, the finding counted
+  std::string boot;                // id of the boot in which it was last probed
+  std::int64_t probed_ns = 0;      // CLOCK_MONOTONIC nanoseconds
+  std::uint32_t faults = 1;        // probes in a row that found a fault, the finding counted
   std::uint64_t memory_bytes = 0;  // used memory up to which nothing counts as left; 0: not known
   bool operator==(const QuarantineRecord&) const = default;
 

@@ -65,14 +65,14 @@ std::string what_exists(const Inventory& inventory) {
 
 bool possible_now(const GpuRequest& request, const Inventory& inventory, GpuMatch match) {
   const Machine machine(inventory);
-  return std::any_of(
-      request.alternatives().begin(), request.alternatives().end(), [&](const auto& item) {
-        Alternative bound = bind(item, inventory, match);
-        std::erase_if(bound.gpus, [&](const std::size_t gpu) {
-          return !inventory.devices[gpu].trouble.empty();
-        });
-        return policy::possible(machine, bound);
-      });
+  return std::any_of(request.alternatives().begin(), request.alternatives().end(),
+                     [&](const auto& item) {
+                       Alternative bound = bind(item, inventory, match);
+                       std::erase_if(bound.gpus, [&](const std::size_t gpu) {
+                         return !inventory.devices[gpu].trouble.empty();
+                       });
+                       return policy::possible(machine, bound);
+                     });
 }
 
 void check_satisfiable(const GpuRequest& request, const Inventory& inventory, GpuMatch match,

@@ -145,7 +145,9 @@ def who(status: _core.LeaseStatus) -> str:
     minutes = max(0, time.time_ns() - owner.since_ns) // 60_000_000_000
     since = f"{minutes} min" if minutes else "just now"
     if status.state == "draining":
-        return f"draining: {status.left} is still on it after the lease of {owner.user or owner.uid}"
+        return (
+            f"draining: {status.left} is still on it after the lease of {owner.user or owner.uid}"
+        )
     text = f"leased: {owner.user or owner.uid} pid {owner.pid} {what} ({since})"
     return f"{text}; then {_quarantined(status)}" if status.quarantine else text
 
