@@ -20,6 +20,7 @@ constexpr int kFirstCaptureError = 900;
 constexpr int kLastCaptureError = 908;
 
 /// CU_STREAM_PER_THREAD: unlike the legacy stream it disturbs nobody who records a graph.
+// NOLINTNEXTLINE(performance-no-int-to-ptr): that is its value in cuda.h
 const auto kPerThreadStream = reinterpret_cast<StreamHandle>(std::uintptr_t{2});
 
 /// The few calls that this needs, of a library that the process has loaded; null where it lacks
