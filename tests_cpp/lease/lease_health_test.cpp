@@ -102,6 +102,17 @@ TEST_F(LeaseHealthTest, AWaiterProbesWhenThePauseIsOver) {
   EXPECT_EQ(leases.status()[0].state, State::kFree);
 }
 
+TEST_F(LeaseHealthTest, AWaiterForOtherGpusIsNotKeptAwakeByAProbeThatIsDue) {
+  const FakeNvml fake(gpu(kA) + gpu(kB, "name=Tesla T4"));
+  auto leases = book(1ms);
+  const Lease held = leases.acquire(gpus("T4"), me(), 10s);
+  auto waiter = leases.request(gpus("T4"), me());
+  leases.quarantine(xid(kA));
+  for (int i = 0; i < 15; ++i) EXPECT_EQ(waiter.try_grant(), std::nullopt);
+  EXPECT_GT(waiter.retry_after(), 500ms);
+  EXPECT_TRUE(leases.is_quarantined(kA));
+}
+
 TEST_F(LeaseHealthTest, AProbeThatFindsSomethingKeepsTheGpuAndSaysWhat) {
   const FakeNvml fake(gpu(kA));
   auto leases = book();

@@ -106,7 +106,8 @@ milliseconds LeaseWaiter::retry_after() const {
   auto wait = state_->pause;
   if (state_->book->changes() < 0) wait = std::min(wait, kBlindPause);
   const auto now = sys::Clock::now();
-  const auto look = state_->book->next_look();
+  const auto look =
+      std::min(state_->book->next_look(), state_->book->next_probe_time(state_->record));
   if (look != sys::TimePoint::max()) {
     wait = std::min(wait, std::max(kFirstPause, std::chrono::ceil<milliseconds>(look - now)));
   }

@@ -274,7 +274,6 @@ bool LeaseBook::Impl::strangers_on(const Granted& granted, const LeaseOwner& own
 sys::TimePoint LeaseBook::Impl::next_look() const {
   auto next = sys::TimePoint::max();
   for (const auto& [gpu, stranger] : strangers_) next = std::min(next, stranger.until);
-  next = std::min(next, next_probe_time());
   return next;
 }
 

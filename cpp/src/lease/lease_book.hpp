@@ -64,8 +64,9 @@ class LeaseBook::Impl {
   /// Probes those that the request wishes for and whose pause is over, or with `now` all. Returns
   /// whether one is well again.
   bool probe_due(const LeaseRecord& record, bool now = false);
-  /// Returns when the next quarantined GPU is due; the far future if there is none.
-  [[nodiscard]] sys::TimePoint next_probe_time() const;
+  /// Returns when the next quarantined GPU that the request wishes for is due; the far future if
+  /// there is none.
+  [[nodiscard]] sys::TimePoint next_probe_time(const LeaseRecord& record) const;
   /// Returns the inventory with `trouble` as it is now: that of the quarantined.
   [[nodiscard]] Inventory inventory_now() const;
   void draining(const Lease& lease, const std::string& uuid, const std::string& left);

@@ -136,9 +136,10 @@ bool LeaseBook::Impl::probe_due(const LeaseRecord& record, bool now) {
   return any;
 }
 
-sys::TimePoint LeaseBook::Impl::next_probe_time() const {
+sys::TimePoint LeaseBook::Impl::next_probe_time(const LeaseRecord& record) const {
   auto next = sys::TimePoint::max();
   for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
+    if (!wants(record, inventory.devices[i].uuid)) continue;
     if (const auto found = read_quarantine(i)) {
       next = std::min(next, next_probe(*found, options.probe_pauses, boot_id(), sys::Clock::now()));
     }
