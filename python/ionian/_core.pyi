@@ -107,12 +107,24 @@ class LeaseOwner:
     since_ns: int
 
 @final
+class Quarantine:
+    uuid: str
+    reason: str
+    action: str
+    xid: int  # 0: none
+    finder: LeaseOwner
+    found_now: str
+    probe_in: float  # seconds
+
+@final
 class LeaseStatus:
     uuid: str
-    state: str  # "free" | "leased" | "external" | "unusable"
+    state: str  # "free" | "leased" | "external" | "draining" | "quarantined"
     owner: LeaseOwner | None
     strangers: list[DeviceProcess]
-    reason: str
+    left: str
+    draining_since_ns: int
+    quarantine: Quarantine | None
 
 @final
 class LeaseTicket:
@@ -152,6 +164,7 @@ class LeaseBook:
         function: str = "",
         timeout: float | None = None,
     ) -> Lease: ...
+    def probe(self) -> None: ...
     def status(self) -> list[LeaseStatus]: ...
     def queue(self) -> list[LeaseTicket]: ...
     def explain(self, request: GpuRequest) -> str: ...
@@ -416,5 +429,6 @@ def nccl_path() -> str: ...
 def cuda_reason() -> str:
     """Returns why there is no CUDA driver, "" if there is one. Initialises nothing."""
 
+def cuda_broken() -> str: ...
 def cuda_initialised() -> str:
     """Returns "" if this process may fork and use CUDA in the child, else what speaks against it."""

@@ -87,10 +87,25 @@ def run(worker: _core.Worker, load: Callable[[], None], fresh: Fresh | None) -> 
     _serve(worker, function)
 
 
+def _is_broken() -> bool:
+    """Returns, after telling, whether CUDA is lost to this process: every further call of it would fail
+    with the error of this one, so nobody else may get this worker."""
+    broken = _core.cuda_broken()
+    if broken:
+        print(
+            f"ionian: CUDA is lost to this worker ({broken}): it ends after this call, and the next "
+            "call gets a fresh one",
+            file=sys.stderr,
+            flush=True,
+        )
+    return bool(broken)
+
+
 def _serve(worker: _core.Worker, function: Callable[..., Any]) -> None:
     from .serialization import dumps, encode_exception, loads
 
     returned, raised = _core.RETURNED, _core.RAISED
+    on_gpus = bool(os.environ.get("IONIAN_LEASED_GPUS"))
     forked: list[bool] = []  # by the function: such a child must not answer for us
     os.register_at_fork(after_in_child=lambda: forked.append(True))
     take, started, reply = worker.next, worker.started, worker.reply
@@ -101,7 +116,10 @@ def _serve(worker: _core.Worker, function: Callable[..., Any]) -> None:
             except SystemExit as exc:
                 _leave(_exit_code(exc))
             except BaseException as exc:
+                broken = on_gpus and _is_broken()
                 reply(raised, encode_exception(_not_rebuilt(exc)), None)
+                if broken:
+                    _leave(0)
                 continue
             request = None
             started()
@@ -110,13 +128,17 @@ def _serve(worker: _core.Worker, function: Callable[..., Any]) -> None:
                 if forked:
                     _leave(0)  # a child that the function forked has come back from it
                 head, buffers = dumps(value, "the result")
+                broken = on_gpus and _is_broken()  # the function may have swallowed the error
                 reply(returned, head, buffers)
             except SystemExit as exc:
                 _leave(_exit_code(exc))
             except BaseException as exc:
                 if forked:
                     _leave(1)
+                broken = on_gpus and _is_broken()
                 reply(raised, encode_exception(exc), None)
+            if broken:
+                _leave(0)
             # What the call leaves behind is freed before the wait, not by the next call.
             del args, kwargs
             value = head = buffers = None  # type: ignore[assignment]

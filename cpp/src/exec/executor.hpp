@@ -176,7 +176,7 @@ class Executor {
   void retire(WorkerRecord& worker);
   void stop_worker(WorkerRecord& worker, std::chrono::milliseconds grace, bool terminate);
   void worker_dead(WorkerRecord& worker, const message::Exited& exited);
-  void lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool out_of_memory);
+  void lose_calls(WorkerRecord& worker, const WorkerDeath& death, const message::Exited& exited);
   void start_failed(Pool& pool, WorkerDeath death);
   void give_back_wanted();
   void note_load(WorkerRecord& worker);

@@ -70,7 +70,7 @@ const Inventory& Executor::inventory() {
     if (options_.simulate) options.simulate = options_.simulate;
     options.visible_devices = outer_visible_devices();
     options.processes = false;
-    LeaseBookOptions lease_options;
+    LeaseBookOptions lease_options = LeaseBookOptions::from_environment();
     lease_options.lock_dir = options_.lock_dir;
     lease_options.match = parse_gpu_match(options_.match);
     book_ = std::make_unique<LeaseBook>(read_inventory(options), lease_options);
@@ -238,6 +238,13 @@ void Executor::handle(const Frame& frame) {
     }
     case Type::kOutput:
       return on_output(parse<message::Output>(frame));
+    case Type::kGpuNotice: {
+      const auto notice = parse<message::GpuNotice>(frame);
+      const WorkerRecord* worker = find(notice.worker);
+      if (worker == nullptr) return;
+      return emit(
+          {ExecutorEvent::Kind::kNotice, worker->ordinal, worker->pool->options.name, notice.text});
+    }
     case Type::kWanted:
       on_wanted(parse<message::Wanted>(frame));
       return give_back_wanted();
@@ -343,7 +350,7 @@ void Executor::guardian_gone() {
     death.cause = exited.cause;
     death.log_tail = worker.log_tail;
     state_ = State::kOpen;
-    lose_calls(worker, death, false);
+    lose_calls(worker, death, exited);
     workers_.erase(workers_.begin());
   }
   for (auto& pool : pools_) plan(pool);  // starts a new guardian if there is work

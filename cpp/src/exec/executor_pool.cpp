@@ -22,6 +22,17 @@ std::string signal_name(int signal) {
                          : "SIG" + std::string(name) + " (signal " + std::to_string(signal) + ")";
 }
 
+/// Returns what the call that ran gets when a GPU failed under it.
+std::exception_ptr gpu_unhealthy(const std::string& pool, const message::Exited& exited) {
+  std::string text =
+      "[" + pool + "] " + exited.gpu + " failed while it ran the function: " + exited.gpu_fault +
+      "\nthe worker was ended and the GPU is quarantined: the next call gets another "
+      "GPU, or waits until this one is well";
+  if (!exited.gpu_action.empty()) text += "\nnext: " + exited.gpu_action;
+  return std::make_exception_ptr(GpuUnhealthyError(
+      text, {exited.gpu_uuid, exited.gpu, exited.xid, exited.gpu_fault, exited.gpu_action}));
+}
+
 }  // namespace
 
 std::string describe(const WorkerDeath& death) {
@@ -186,7 +197,7 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
   } else {
     death.cause = exited.cause.empty() ? "it is gone" : exited.cause;
   }
-  lose_calls(worker, death, exited.out_of_memory);
+  lose_calls(worker, death, exited);
   if (was_starting && !expected) start_failed(pool, death);
   const std::size_t before = pool.workers.size();
   const bool holds_gpus = !worker.uuids.empty() && !expected;
@@ -201,7 +212,8 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
   plan(pool);
 }
 
-void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool out_of_memory) {
+void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death,
+                          const message::Exited& exited) {
   Pool& pool = *worker.pool;
   while (!worker.in_flight.empty()) {
     const CallPtr call = worker.in_flight.back();
@@ -223,8 +235,12 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool o
     }
     WorkerDeath mine = death;
     mine.started = claim == Claim::kStarted;
+    if (!exited.gpu.empty()) {
+      fail(call, gpu_unhealthy(pool.options.name, exited));
+      continue;
+    }
     const std::string text = describe(mine);
-    fail(call, out_of_memory
+    fail(call, exited.out_of_memory
                    ? std::make_exception_ptr(WorkerOutOfMemoryError(text, std::move(mine)))
                    : std::make_exception_ptr(WorkerDiedError(text, std::move(mine))));
   }

@@ -81,7 +81,12 @@ std::optional<Lease> LeaseWaiter::try_grant() {
   } else {
     state_->pause = std::min(state_->pause * 2, kLastPause);
   }
-  while (auto granted = book.decide(state_->record.number)) {
+  for (;;) {
+    auto granted = book.decide(state_->record.number);
+    if (!granted) {
+      if (book.probe_due(state_->record)) continue;  // one is well again
+      break;
+    }
     if (book.strangers_on(*granted, state_->record.owner)) continue;  // those count as busy now
     book.write_owner(*granted, state_->record.owner);
     Lease lease;
@@ -101,7 +106,8 @@ milliseconds LeaseWaiter::retry_after() const {
   auto wait = state_->pause;
   if (state_->book->changes() < 0) wait = std::min(wait, kBlindPause);
   const auto now = sys::Clock::now();
-  const auto look = state_->book->next_look();
+  const auto look =
+      std::min(state_->book->next_look(), state_->book->next_probe_time(state_->record));
   if (look != sys::TimePoint::max()) {
     wait = std::min(wait, std::max(kFirstPause, std::chrono::ceil<milliseconds>(look - now)));
   }
@@ -111,6 +117,8 @@ milliseconds LeaseWaiter::retry_after() const {
 LeaseExplanation LeaseWaiter::explain() const {
   LeaseExplanation explanation;
   explanation.request = state_->request.to_string();
+  explanation.possible_now =
+      possible_now(state_->request, state_->book->inventory_now(), state_->book->options.match);
   explanation.gpus = state_->book->status();
   for (const auto& ticket : state_->book->tickets()) {
     if (ticket.record.number < state_->record.number) ++explanation.position;
@@ -130,7 +138,7 @@ const Inventory& LeaseBook::inventory() const noexcept { return impl_->inventory
 
 void LeaseBook::check(const GpuRequest& request,
                       const std::vector<std::string>& held_by_ancestors) const {
-  check_satisfiable(request, impl_->inventory, impl_->options.match, held_by_ancestors);
+  check_satisfiable(request, impl_->inventory_now(), impl_->options.match, held_by_ancestors);
 }
 
 LeaseWaiter LeaseBook::request(const GpuRequest& request, LeaseOwner owner,
@@ -141,11 +149,11 @@ LeaseWaiter LeaseBook::request(const GpuRequest& request, LeaseOwner owner,
   state->book = impl_;
   state->request = request;
   state->record.owner = std::move(owner);
+  const Inventory inventory = impl_->inventory_now();
   for (const auto& item : request.alternatives()) {
     LeaseRecord::Wish wish{item.to_string(), {}};
-    const auto bound = bind(item, impl_->inventory, impl_->options.match, held_by_ancestors);
-    for (const std::size_t gpu : bound.gpus)
-      wish.uuids.push_back(impl_->inventory.devices[gpu].uuid);
+    const auto bound = bind(item, inventory, impl_->options.match, held_by_ancestors);
+    for (const std::size_t gpu : bound.gpus) wish.uuids.push_back(inventory.devices[gpu].uuid);
     state->record.wishes.push_back(std::move(wish));
   }
   state->ticket = impl_->enter(state->record);

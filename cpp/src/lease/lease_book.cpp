@@ -69,7 +69,9 @@ LeaseBook::Impl::Impl(Inventory inventory_, LeaseBookOptions options_)
       directory_(
           options.lock_dir.empty() ? default_lock_dir() : options.lock_dir,
           (options.lock_dir.empty() ? default_lock_dir() : options.lock_dir) == kSharedDirectory),
-      machine_(inventory) {}
+      machine_(inventory) {
+  quarantine_troubled();
+}
 
 UniqueFd LeaseBook::Impl::open_book() {
   UniqueFd book = directory_.lock_briefly(kBook, kBookLimit);
@@ -97,7 +99,7 @@ bool LeaseBook::Impl::is_leased(std::size_t device) const {
          directory_.held(gpu_lock_name(device)) == Hold::kExclusive;
 }
 
-LeaseOwner LeaseBook::Impl::owner_of(std::size_t device) const {
+LeaseRecord LeaseBook::Impl::record_of(std::size_t device) const {
   std::string name = lock_name(device);
   if (is_slice(inventory.devices[device].uuid)) {
     if (!directory_.is_held(name)) name = gpu_lock_name(device);
@@ -111,12 +113,12 @@ LeaseOwner LeaseBook::Impl::owner_of(std::size_t device) const {
       break;
     }
   }
-  auto record = LeaseRecord::parse(directory_.read(name).value_or(""));
-  return record ? std::move(record->owner) : LeaseOwner{};
+  return LeaseRecord::parse(directory_.read(name).value_or("")).value_or(LeaseRecord{});
 }
 
-std::optional<std::vector<DeviceProcess>> LeaseBook::Impl::strangers(std::size_t device) const {
-  auto processes = processes_on(inventory.devices[device], kDriverTimeout);
+std::optional<std::vector<DeviceProcess>> LeaseBook::Impl::strangers(
+    std::size_t device, const DeviceHealth& health) const {
+  auto processes = health.processes;
   // The other slices of a GPU are in use while one is free: only their holders' locks tell more.
   if (processes && is_slice(inventory.devices[device].uuid)) {
     std::erase_if(*processes, [](const DeviceProcess& process) { return !process.run.empty(); });
@@ -159,7 +161,7 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_
   for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
     allocator::Gpu& gpu = state.gpus[i];
     const auto stranger = strangers_.find(i);
-    if (!inventory.devices[i].trouble.empty()) {
+    if (is_quarantined(i)) {
       gpu.state = allocator::GpuState::kQuarantined;
     } else if (!contains(as_free, inventory.devices[i].uuid) && is_leased(i)) {
       // Whose it is does not matter to a decision: each held GPU is a lease of its own.
@@ -198,7 +200,8 @@ allocator::Waiting LeaseBook::Impl::waiting(const Ticket& ticket) const {
         const bool wished =
             std::any_of(wish.uuids.begin(), wish.uuids.end(),
                         [&](const std::string& each) { return serves(uuid, each); });
-        if (inventory.devices[i].trouble.empty() && wished) bound.gpus.push_back(i);
+        // A request that needs a quarantined GPU claims nothing: the others must not stand idle.
+        if (wished && !is_quarantined(i)) bound.gpus.push_back(i);
       }
       bound.count = count_here(bound, wish);
       result.alternatives.push_back(std::move(bound));
@@ -244,7 +247,13 @@ bool LeaseBook::Impl::strangers_on(const Granted& granted, const LeaseOwner& own
   for (const std::size_t gpu : granted.gpus) {
     const Device& device = inventory.devices[gpu];
     if (device.simulated) continue;
-    auto processes = strangers(gpu);
+    const DeviceHealth health = health_of(device, kDriverTimeout);
+    if (health.answered && !health.trouble.empty()) {
+      quarantine({std::string(gpu_of(device.uuid)), health.trouble, "", 0, owner}, 0);
+      any = true;
+      continue;
+    }
+    auto processes = strangers(gpu, health);
     if (!processes) continue;  // the driver does not say: the lock is what counts
     std::erase_if(*processes,
                   [&](const DeviceProcess& process) { return process.pid == owner.pid; });
@@ -283,18 +292,22 @@ std::vector<LeaseStatus> LeaseBook::Impl::status() {
       status.uuid = inventory.devices[i].uuid;
       if (is_leased(i)) {
         status.state = LeaseStatus::State::kLeased;
-        status.owner = owner_of(i);
-      } else if (!inventory.devices[i].trouble.empty()) {
-        status.state = LeaseStatus::State::kUnusable;
-        status.reason = inventory.devices[i].trouble;
+        LeaseRecord record = record_of(i);
+        status.owner = std::move(record.owner);
+        if (record.draining_ns != 0) {
+          status.state = LeaseStatus::State::kDraining;
+          status.left = std::move(record.left);
+          status.draining_since_ns = record.draining_ns;
+        }
       }
+      add_quarantine(i, status);
       all.push_back(std::move(status));
     }
   }
   // The driver is asked outside the book: it can take its time.
   for (std::size_t i = 0; i < all.size() && options.check_strangers; ++i) {
     if (all[i].state != LeaseStatus::State::kFree || inventory.devices[i].simulated) continue;
-    auto processes = strangers(i);
+    auto processes = strangers(i, health_of(inventory.devices[i], kDriverTimeout));
     if (!processes || processes->empty()) continue;
     all[i].state = LeaseStatus::State::kExternal;
     all[i].strangers = std::move(*processes);

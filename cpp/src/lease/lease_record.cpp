@@ -45,6 +45,8 @@ std::string LeaseRecord::to_string() const {
   line("function", owner.function);
   line("run", owner.run);
   line("since_ns", std::to_string(owner.since_ns));
+  if (draining_ns != 0) line("draining_ns", std::to_string(draining_ns));
+  if (!left.empty()) line("left", left);
   if (number != 0) line("number", std::to_string(number));
   for (const Wish& wish : wishes) {
     std::string value = wish.item;
@@ -76,6 +78,10 @@ std::optional<LeaseRecord> LeaseRecord::parse(std::string_view text) {
       owner.run = value;
     } else if (field == "since_ns") {
       good = read_number(value, owner.since_ns);
+    } else if (field == "draining_ns") {
+      good = read_number(value, record.draining_ns);
+    } else if (field == "left") {
+      record.left = value;
     } else if (field == "number") {
       good = read_number(value, record.number);
     } else if (field == "wish" && record.wishes.size() < kMaxWishes) {
