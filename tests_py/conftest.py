@@ -18,7 +18,6 @@ sys.path[:0] = [HERE, os.path.join(HERE, "api")]
 
 from audit import open_descriptors, processes_of  # noqa: E402
 
-
 # A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
