@@ -172,6 +172,7 @@ class LeaseBook:
 # ---- exec: the caller's side ------------------------------------------------------------------------
 
 RETURNED: int  # Call.result()[0]: the pickled value
+REFUSED: int  # the same, and another attempt would be no use
 RAISED: int  # a pickled (type name, message, traceback text, pickled exception or None)
 
 @final
@@ -209,8 +210,14 @@ class Executor:
         buffer_containers: int = 0,
         scaledown_window: float = 60.0,
         timeout: float = 0.0,
+        startup_timeout: float = 0.0,
+        grace: float = 5.0,
+        retries: tuple[int, float, float, float] = (0, 1.0, 0.0, 0.0),
+        single_use: bool = False,
     ) -> Pool:
-        """Raises UnsatisfiableError, LeaseDeadlockError. 0 means no limit. ``setup`` goes to each worker."""
+        """Raises UnsatisfiableError, LeaseDeadlockError. 0 means no limit. ``setup`` goes to each worker.
+        ``retries``: most of them, coefficient, first and longest delay. ``grace``: for a body that was
+        told to end."""
     def next_event(self) -> Event | None:
         """Blocks, without the GIL, for what a person should see; None once the executor is closed."""
     def stop(self) -> None:
@@ -259,7 +266,7 @@ class Call:
         """Has an eventfd written when the call is done, at once if it is."""
     def unwatch(self, eventfd: int) -> None: ...
     def result(self) -> tuple[int, Any, list[Any]]:
-        """(RETURNED | RAISED, head, buffers) of a call that is done: ``pickle.loads(head, buffers=buffers)``.
+        """(RETURNED | RAISED | REFUSED, head, buffers) of a call that is done: ``pickle.loads(head, buffers=buffers)``.
         Raises WorkerDiedError and the like, FunctionTimeoutError, RemoteError when cancelled."""
     def cancel(self, terminate: bool = False) -> None: ...
 

@@ -10,7 +10,22 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core, _runtime
-from .exception import DeserializationError, InputCancellation
+from .exception import (
+    DeserializationError,
+    InputCancellation,
+    InvalidError,
+    LeaseDeadlockError,
+    SerializationError,
+)
+
+#: Another attempt would fail the same way.
+_FOR_GOOD = (
+    InputCancellation,
+    InvalidError,
+    LeaseDeadlockError,
+    SerializationError,
+    DeserializationError,
+)
 
 Fresh = tuple[list[str], bytes]  # the command line of a worker, and the setup that it reads
 
@@ -46,8 +61,11 @@ def _not_rebuilt(exc: BaseException) -> BaseException:
 
 def _install_cancellation(worker: _core.Worker) -> None:
     def on_cancel(signum: int, frame: object) -> None:
-        if worker.take_cancellation():
-            raise InputCancellation("the caller cancelled this call")
+        if not worker.take_cancellation():
+            return
+        if _runtime.cancel_body is None:
+            raise InputCancellation(_runtime.CANCELLED)
+        _runtime.cancel_body()
 
     signal.signal(signal.SIGUSR1, on_cancel)
 
@@ -104,7 +122,7 @@ def _is_broken() -> bool:
 def _serve(worker: _core.Worker, function: Callable[..., Any]) -> None:
     from .serialization import dumps, encode_exception, loads
 
-    returned, raised = _core.RETURNED, _core.RAISED
+    returned, raised, refused = _core.RETURNED, _core.RAISED, _core.REFUSED
     on_gpus = bool(os.environ.get("IONIAN_LEASED_GPUS"))
     forked: list[bool] = []  # by the function: such a child must not answer for us
     os.register_at_fork(after_in_child=lambda: forked.append(True))
@@ -117,12 +135,12 @@ def _serve(worker: _core.Worker, function: Callable[..., Any]) -> None:
                 _leave(_exit_code(exc))
             except BaseException as exc:
                 broken = on_gpus and _is_broken()
-                reply(raised, encode_exception(_not_rebuilt(exc)), None)
+                reply(refused, encode_exception(_not_rebuilt(exc)), None)
                 if broken:
                     _leave(0)
                 continue
-            request = None
             started()
+            request = None  # not before: until the body is entered the call may yet go to another
             try:
                 value = function(*args, **kwargs)
                 if forked:
@@ -136,7 +154,8 @@ def _serve(worker: _core.Worker, function: Callable[..., Any]) -> None:
                 if forked:
                     _leave(1)
                 broken = on_gpus and _is_broken()
-                reply(raised, encode_exception(exc), None)
+                code = refused if isinstance(exc, _FOR_GOOD) else raised
+                reply(code, encode_exception(exc), None)
             if broken:
                 _leave(0)
             # What the call leaves behind is freed before the wait, not by the next call.

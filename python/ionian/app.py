@@ -73,9 +73,12 @@ class App:
 
         ``gpu``: what it runs on: "A10G", "H100:8", ["H100", "A100-80GB:2"], "any"; None for CPUs.
         ``name``: its name in the app. ``env``: environment variables of its workers.
-        ``timeout``: seconds that one call may take. ``min_containers``, ``max_containers``,
+        ``timeout``: seconds that one attempt of a call may take. ``startup_timeout``: seconds that a
+        worker may take to import and to be ready; by default as many. ``retries``: how often a call
+        that failed is tried again, 1 s apart; or ionian.Retries(...). ``min_containers``, ``max_containers``,
         ``buffer_containers``: workers kept, allowed, and started ahead under load.
-        ``scaledown_window``: seconds after which an idle worker ends.
+        ``scaledown_window``: seconds after which an idle worker ends. ``single_use_containers``: a
+        fresh worker for each call.
         ``serialized``: send the function by value, so that it can be nested.
 
         Raises InvalidError here, not later, for a bad option; GpuRequestError for a bad ``gpu``.

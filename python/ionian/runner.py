@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LEADER_TIME = 10.0
+_GRACE = 5.0  # for a body that was cancelled or ran out of time
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 #: Set by the command line: the script it loaded, with the name it was loaded under.
@@ -171,12 +172,17 @@ class Session:
                 return found[1]
             options = function.options
             setup = function_spec.make_spec(function.raw, function.name, options.serialized)
-            timeout = options.timeout
+            leader_time = 0.0
             if (marked := spmd_of(function.raw)) is not None:
                 setup = function_spec.make_spmd_spec(
-                    setup, _plain(function.name), marked.gather, timeout
+                    setup,
+                    _plain(function.name),
+                    marked.gather,
+                    options.timeout,
+                    options.startup_timeout,
                 )
-                timeout += _LEADER_TIME  # the leader keeps time, and knows where each rank is
+                leader_time = _LEADER_TIME  # the leader keeps time, and knows where each rank is
+            retries = options.retries
             pool = self.executor.create_pool(
                 launcher=self._launcher(function),
                 name=_plain(function.name),
@@ -186,7 +192,18 @@ class Session:
                 max_containers=options.max_containers,
                 buffer_containers=options.buffer_containers,
                 scaledown_window=options.scaledown_window,
-                timeout=timeout,
+                timeout=options.timeout + leader_time,
+                startup_timeout=options.startup_timeout + leader_time,
+                grace=_GRACE + leader_time,
+                retries=(0, 1.0, 0.0, 0.0)
+                if retries is None
+                else (
+                    retries.max_retries,
+                    retries.backoff_coefficient,
+                    retries.initial_delay,
+                    retries.max_delay,
+                ),
+                single_use=options.single_use_containers,
             )
             self._pools[id(function)] = (function, pool)
             return pool

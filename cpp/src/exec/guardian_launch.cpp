@@ -285,9 +285,14 @@ void Guardian::stop_worker(const message::StopWorker& stop) {
   if (found == workers_.end()) return;
   WorkerState& worker = found->second;
   worker.release = true;
-  if (worker.phase == WorkerState::Phase::kLaunching)
-    return;  // `forked` or its launcher's end comes
-  if (worker.phase != WorkerState::Phase::kRunning) return release_worker(stop.worker);
+  if (worker.phase == WorkerState::Phase::kLaunching && worker.out)
+    return;  // it is being forked: `forked` or its launcher's end comes
+  if (worker.phase != WorkerState::Phase::kRunning) {
+    message::Exited exited;
+    exited.worker = stop.worker;
+    exited.cause = "it was stopped before it was started";
+    return worker_ended(exited);
+  }
   if (stop.terminate) kill_worker(worker, stop.grace_ms == 0 ? SIGKILL : SIGTERM);
   if (stop.grace_ms != 0) worker.kill_at = sys::Clock::now() + milliseconds(stop.grace_ms);
 }
