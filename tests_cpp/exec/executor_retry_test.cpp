@@ -44,7 +44,8 @@ TEST_F(ExecutorRetryTest, FailedAttempt_IsTriedAgainHoweverItFailed_UntilItSucce
   }
 }
 
-TEST_F(ExecutorRetryTest, BodyThatAlwaysFails_IsEnteredOnePlusRetriesTimes_AndItsLastErrorIsTheCalls) {
+TEST_F(ExecutorRetryTest,
+       BodyThatAlwaysFails_IsEnteredOnePlusRetriesTimes_AndItsLastErrorIsTheCalls) {
   start("A10G:1");
   PoolOptions options;
   options.timeout = 200ms;

@@ -8,12 +8,13 @@
 //   of its own touch PATH     creates the file, sleeps   count PATH     appends a byte: how often a
 //   body was entered
 //   deaf MS        as sleep, but hears no cancellation, which ends sleep and touch at once
-//   attempt PATH N DOES    appends a byte; does what DOES says if the file then has at most N bytes,
+//   attempt PATH N DOES    appends a byte; does what DOES says if the file then has at most N
+//   bytes,
 //                          else answers its buffers, reversed, or how many bytes the file has
 //   scribble       overwrites its buffers and fails       refuse TEXT    fails for good
 //
-// The pool's setup "fail TEXT" makes each worker refuse to start; "die" ends it there; "hang" leaves
-// it there.
+// The pool's setup "fail TEXT" makes each worker refuse to start; "die" ends it there; "hang"
+// leaves it there.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -97,7 +98,8 @@ void obey(Worker& worker, const Received& request) {
   if (verb == "buffers") return answer_buffers(worker, request);
   if (verb == "raise") return answer(worker, ReplyStatus::kRaised, rest);
   if (verb == "scribble") {
-    for (const auto& buffer : request.buffers) std::fill(buffer.begin(), buffer.end(), std::byte{0});
+    for (const auto& buffer : request.buffers)
+      std::fill(buffer.begin(), buffer.end(), std::byte{0});
     return answer(worker, ReplyStatus::kRaised, "");
   }
   if (verb == "refuse") return answer(worker, ReplyStatus::kRefused, rest);

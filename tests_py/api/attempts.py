@@ -83,15 +83,16 @@ def act(how: str) -> Any:
 
 
 @app.function()
-def once(path: str, fails: int, how: str, argument: Any = None) -> Any:
+def once(path: str, fails: int, how: str = "", argument: Any = None, nap: float = 0) -> Any:
     """Fails as ``how`` says while it has been entered at most ``fails`` times."""
     count = enter(path)
+    time.sleep(nap)
     return count if count > fails else act(how)
 
 
 @app.function(retries=at_once)
-def thrice(path: str, fails: int, how: str, argument: Any = None) -> Any:
-    return once.raw(path, fails, how, argument)
+def thrice(path: str, fails: int, how: str = "", argument: Any = None, nap: float = 0) -> Any:
+    return once.raw(path, fails, how, argument, nap)
 
 
 @app.function(retries=at_once, timeout=0.4)

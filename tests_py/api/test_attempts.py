@@ -101,21 +101,18 @@ def test_workers_killed_at_random_moments_never_have_a_body_entered_too_often(
 
     killer = threading.Thread(target=kill)
     with a.app.run(show_output=False):
-        function.remote(str(world / "warm"), 0, "")
+        function.remote(str(world / "warm"), 0)
         killer.start()
         try:
             results = list(
-                function.map(paths, [0] * 200, [""] * 200, [chance.random()] * 200,
-                             return_exceptions=True)
-            )  # fmt: skip
+                function.map(paths, [0] * 200, kwargs={"nap": 0.003}, return_exceptions=True)
+            )
         finally:
             over.set()
             killer.join()
         counts = [a.entered(path) for path in paths]
-        assert max(counts) <= most
+        assert kills and max(counts) <= most
         for result, count in zip(results, counts, strict=True):
-            if isinstance(result, exception.WorkerDiedError):
-                assert not result.started or count == most
-            else:
-                assert 1 <= result == count
-        assert function.remote(str(world / "last"), 0, "") == 1
+            # One that died may have been killed on its way into the body, so before it could count.
+            assert isinstance(result, exception.WorkerDiedError) or 1 <= result == count
+        assert function.remote(str(world / "last"), 0) == 1

@@ -91,10 +91,9 @@ FORMS = {
     "spawn.aio": lambda f, args: [asyncio.run(_run(lambda: _spawn(f, args)))],
     "map.aio": lambda f, args: asyncio.run(_collect(f.map.aio(*[[each] for each in args]))),
     "starmap.aio": lambda f, args: asyncio.run(_collect(f.starmap.aio([args]))),
-    "for_each.aio": lambda f, args: asyncio.run(
-        _run(lambda: f.for_each.aio(*[[each] for each in args]))
-    )
-    or [3],
+    "for_each.aio": lambda f, args: (
+        asyncio.run(_run(lambda: f.for_each.aio(*[[each] for each in args]))) or [3]
+    ),
 }
 
 

@@ -54,8 +54,8 @@ class Call : public Waitable {
   std::uint32_t sequence = 0;  // in the worker's ring
   int lost_starts = 0;         // workers that died before its body was entered
   std::uint32_t attempts = 0;  // that failed in the body; counted where the pool retries
-  bool timed_out = false;      // the attempt that is under way; it ends with its reply or its worker
-  sys::TimePoint retry_at{};   // while it is delayed
+  bool timed_out = false;     // the attempt that is under way; it ends with its reply or its worker
+  sys::TimePoint retry_at{};  // while it is delayed
   std::optional<Received> reply;
   std::exception_ptr failure;
   std::map<int, UniqueFd> watchers;  // eventfds written when it is done; see Executor::watch

@@ -443,7 +443,8 @@ void Executor::cancel_one(const CallPtr& call, bool terminate) {
     std::erase(pool.queue, call);
   } else if (call->state == Call::State::kDelayed) {
     const auto [first, last] = delayed_.equal_range(call->retry_at);
-    delayed_.erase(std::find_if(first, last, [&](const auto& each) { return each.second == call; }));
+    delayed_.erase(
+        std::find_if(first, last, [&](const auto& each) { return each.second == call; }));
   } else {
     WorkerRecord& worker = *call->worker;
     if (worker.channel->revoke(call->sequence)) {

@@ -58,7 +58,7 @@ struct PoolOptions {
   std::size_t max_containers = 0;
   std::size_t buffer_containers = 0;
   std::chrono::nanoseconds scaledown_window = std::chrono::seconds(60);
-  std::chrono::nanoseconds timeout{0};  // of one attempt's body; 0: none
+  std::chrono::nanoseconds timeout{0};          // of one attempt's body; 0: none
   std::chrono::nanoseconds startup_timeout{0};  // from its GPUs to ready; 0: none
   // For a body that was told to end, because it was cancelled or ran out of time.
   std::chrono::nanoseconds grace = std::chrono::seconds(5);
@@ -94,7 +94,7 @@ struct WorkerRecord {
   std::optional<sys::TimePoint> starting_since;  // from when its start is timed
   bool leaving = false;                   // takes no more calls; retires once it has answered
   std::optional<sys::TimePoint> kill_at;  // the body that runs was told to end: not later than this
-  LineBuffer lines[2];  // NOLINT: stdout and stderr
+  LineBuffer lines[2];                    // NOLINT: stdout and stderr
   std::string log_tail;
 };
 

@@ -65,9 +65,9 @@ sys::TimePoint Executor::run_timers() {
 
 void Executor::tell_waiting(Pool& pool, sys::TimePoint now) {
   pool.tell_waiting_at = now + kTellWaitingAgain;
-  const bool running = std::any_of(
-      pool.workers.begin(), pool.workers.end(),
-      [](const auto* worker) { return worker->phase == WorkerRecord::Phase::kReady; });
+  const bool running =
+      std::any_of(pool.workers.begin(), pool.workers.end(),
+                  [](const auto* worker) { return worker->phase == WorkerRecord::Phase::kReady; });
   if (!running && !pool.waiting.empty() && !pool.queue.empty())
     emit({ExecutorEvent::Kind::kNotice, 0, pool.options.name, pool.waiting});
 }
@@ -99,10 +99,9 @@ sys::TimePoint Executor::time_start(WorkerRecord& worker, sys::TimePoint now) {
   death.cause = "it was not ready within its startup_timeout of " + in_seconds(limit);
   stop_worker(worker, milliseconds(0), true);
   // Those that are ready carry on; without any, waiting as long once more would help nobody.
-  const bool running =
-      std::any_of(pool.workers.begin(), pool.workers.end(), [](const auto* other) {
-        return other->phase == WorkerRecord::Phase::kReady;
-      });
+  const bool running = std::any_of(pool.workers.begin(), pool.workers.end(), [](const auto* other) {
+    return other->phase == WorkerRecord::Phase::kReady;
+  });
   start_failed(pool, std::move(death), !running);
   doorbell_.ring();
   return sys::TimePoint::max();

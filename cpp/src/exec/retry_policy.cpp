@@ -19,7 +19,8 @@ std::optional<std::chrono::nanoseconds> next_attempt(const RetryPolicy& policy,
   const double initial = static_cast<double>(policy.initial_delay.count());
   const double most = static_cast<double>(policy.max_delay.count());
   const double delay = initial * std::pow(policy.backoff_coefficient, attempts - 1.0);
-  // Written so that a power beyond all numbers is capped too; 0 times that is no number, and means 0.
+  // Written so that a power beyond all numbers is capped too; 0 times that is no number, and means
+  // 0.
   if (std::isnan(delay)) return std::chrono::nanoseconds(0);
   return std::chrono::nanoseconds(static_cast<std::int64_t>(delay < most ? delay : most));
 }

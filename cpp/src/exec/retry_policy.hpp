@@ -25,11 +25,11 @@ enum class CallFailure {
   kRefused,     // another attempt would fail the same way: what it was given or made cannot be sent
 };
 
-/// Returns how long to wait before the next attempt, nullopt if there is none. `attempts`: how often
-/// the body has been entered, the attempt that failed included.
+/// Returns how long to wait before the next attempt, nullopt if there is none. `attempts`: how
+/// often the body has been entered, the attempt that failed included.
 ///
-/// The wait before retry k is initial_delay * backoff_coefficient^(k-1), at most max_delay: with 1 s,
-/// 2.0 and 60 s it is 1, 2, 4, … 32, 60, 60 s.
+/// The wait before retry k is initial_delay * backoff_coefficient^(k-1), at most max_delay: with 1
+/// s, 2.0 and 60 s it is 1, 2, 4, … 32, 60, 60 s.
 std::optional<std::chrono::nanoseconds> next_attempt(const RetryPolicy& policy,
                                                      std::uint32_t attempts, CallFailure why);
 
