@@ -134,14 +134,15 @@ TEST_F(ExecutorRetryTest, GuardianKilled_IsADeathOfTheWorker_AndTriedAgain) {
   EXPECT_EQ(result(made), "2");
 }
 
-TEST_F(ExecutorRetryTest, CallsBehindOneThatTimesOut_AreRunOnceEach) {
+TEST_F(ExecutorRetryTest, CallsBehindOneThatTimesOut_DoNotWaitForItsEnd_AndAreRunOnceEach) {
   start();
   PoolOptions options;
-  options.max_containers = 1;
+  options.max_containers = 2;
   options.timeout = 100ms;
+  options.grace = 60s;
   Pool* f = pool("", options);
   for (int i = 0; i < 2000; ++i) call(f, "echo warm");  // short calls are sent ahead
-  const CallPtr slow = submit(f, "sleep 60000");
+  const CallPtr slow = submit(f, "deaf 600000");
   std::vector<CallPtr> behind;
   for (int i = 0; i < 40; ++i) behind.push_back(submit(f, "count " + counter));
   EXPECT_THROW(result(slow), FunctionTimeoutError);

@@ -101,11 +101,12 @@ void Executor::plan(Pool& pool) {
   if (state_ != State::kOpen || pool.broken) return;
   PoolLoad load;
   load.queued = pool.queue.size();
-  load.mean_call_s = pool.options.single_use ? 0 : pool.mean_call_s;
   for (const WorkerRecord* worker : pool.workers) {
     if (worker->phase == WorkerRecord::Phase::kStarting) ++load.starting;
     if (worker->phase != WorkerRecord::Phase::kReady) continue;
     ++(worker->in_flight.empty() ? load.idle : load.busy);
+    // One that takes no more calls drains no queue, however short they are.
+    if (!worker->leaving) load.mean_call_s = pool.mean_call_s;
   }
   const std::size_t wanted = wanted_workers(pool.limits, load);
   for (std::size_t have = load.starting + load.idle + load.busy; have < wanted; ++have) {
