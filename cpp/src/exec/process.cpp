@@ -165,6 +165,10 @@ std::vector<std::string> environment() {
   std::vector<std::string> env;
   for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry)
     env.emplace_back(*entry);
+  const std::string names = "=" + variable(env, kPrivateVariable).value_or("") + "=";
+  std::erase_if(env, [&](const std::string& entry) {
+    return names.find("=" + entry.substr(0, entry.find('=')) + "=") != std::string::npos;
+  });
   return env;
 }
 
