@@ -1,4 +1,5 @@
-// Lock and ticket files as other users may write them: read or ignored, and stable once read.
+// Lock and ticket files as other users may write them: read or ignored, and the same when written
+// again.
 #include <string>
 
 #include "fuzz/fuzz.hpp"
@@ -15,13 +16,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const char c : written) {
     require(c == '\n' || static_cast<unsigned char>(c) >= 0x20, "no control character is kept");
   }
-  // Control characters inside fields become spaces, so only what was written by us is exact.
-  const auto second = LeaseRecord::parse(written);
-  require(second.has_value(), "what we write can be read");
-  require(second->owner.pid == first->owner.pid && second->owner.uid == first->owner.uid &&
-              second->owner.since_ns == first->owner.since_ns && second->number == first->number &&
-              second->wishes.size() == first->wishes.size(),
-          "numbers survive");
-  require(LeaseRecord::parse(second->to_string()) == second, "parse(format(x)) == x");
+  require(LeaseRecord::parse(written) == first, "parse(format(x)) == x");
   return 0;
 }

@@ -24,7 +24,7 @@ constexpr std::size_t kSize = channel::kBytes;
 UniqueFd memory_of(std::size_t size, int seals) {
   UniqueFd fd(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(size)), 0);
-  if (seals != 0) EXPECT_EQ(::fcntl(fd.get(), F_ADD_SEALS, seals), 0);
+  EXPECT_TRUE(seals == 0 || ::fcntl(fd.get(), F_ADD_SEALS, seals) == 0);
   return fd;
 }
 
@@ -157,9 +157,11 @@ TEST(Channel, WhatAPeerWritesIntoADescriptor_NeverLeadsOutsideTheBlock) {
   const std::string head(300, 'h');
   const std::string buffer(500, 'b');
   const auto bytes = [](const std::string& text) { return std::as_bytes(std::span(text)); };
+  const std::vector<std::span<const std::byte>> buffers{bytes(buffer)};
+  const Payload payload{bytes(head), buffers};
   for (const Scribble& scribble : scribbles()) {
     SCOPED_TRACE(scribble.name);
-    channel.sent = channel.caller.send(1, RequestKind::kCall, {bytes(head), {bytes(buffer)}});
+    channel.sent = channel.caller.send(1, RequestKind::kCall, payload);
     scribble.write(channel.request());
     try {
       const auto request = channel.worker.next();
