@@ -98,7 +98,7 @@ TEST(CommunicatorPages, ThatDoNotCarryTheKeyOfTheId_AreRefused) {
   std::string id = shared_memory::make_control();
   EXPECT_NO_THROW(shared_memory::open_control(id));
   std::string other = id;
-  other.back() = static_cast<char>(other.back() ^ 1);  // the key is at the end
+  other[13] = static_cast<char>(other[13] ^ 1);  // the letter, pid and descriptor, then the key
   EXPECT_THROW(shared_memory::open_control(other), InvalidError);
   for (std::size_t size = 0; size < id.size(); ++size) {
     EXPECT_THROW(shared_memory::open_control(id.substr(0, size)), InvalidError) << size;
