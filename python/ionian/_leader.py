@@ -14,7 +14,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import _core, _rank, serialization
+from . import _core, _environment, _rank, serialization
 from .exception import FunctionTimeoutError, InputCancellation, WorkerDiedError
 
 _SETTLE = 0.25  # for the other ranks to fail by themselves, so that each cause is known
@@ -75,7 +75,7 @@ class Leader:
             env = self.rank_environment(rank)
             if self.fresh is not None:
                 argv, setup = self.fresh
-                full = dict(os.environ) | env
+                full = _environment.startable() | env
                 self.gang.start_afresh(
                     rank,
                     [os.fsencode(arg) for arg in argv],

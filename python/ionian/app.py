@@ -72,10 +72,12 @@ class App:
         """Makes a function of this app. All options are keywords:
 
         ``gpu``: what it runs on: "A10G", "H100:8", ["H100", "A100-80GB:2"], "any"; None for CPUs.
-        ``name``: its name in the app. ``env``: environment variables of its workers.
+        ``name``: its name in the app. ``env``: environment variables of its workers; the values
+        appear in no process's arguments or ``/proc/PID/environ``, so they may be secrets.
         ``timeout``: seconds that one attempt of a call may take. ``startup_timeout``: seconds that a
         worker may take to import and to be ready; by default as many. ``retries``: how often a call
-        that failed is tried again, 1 s apart; or ionian.Retries(...). ``min_containers``, ``max_containers``,
+        that failed is tried again, 1 s apart; or ionian.Retries(...). ``min_containers``,
+        ``max_containers``,
         ``buffer_containers``: workers kept, allowed, and started ahead under load.
         ``scaledown_window``: seconds after which an idle worker ends. ``single_use_containers``: a
         fresh worker for each call.

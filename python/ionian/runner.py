@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _rank, _runtime, entry, function_spec, serialization
+from . import _core, _environment, _rank, _runtime, entry, function_spec, serialization
 from .exception import ExecutionError
 from .ranks import spmd_of
 
@@ -129,12 +129,13 @@ class Session:
                 preload.update(function_spec.modules_used(function.raw))
         if script is not None:
             modules = [name for name in modules if name != script[1]]
-        env = _rank.outside(os.environ) | additions
+        env, later = _environment.divide(_rank.outside(os.environ), additions)
         if self._simulate is not None:
             env["IONIAN_GPUS"] = self._simulate
         env["IONIAN_GPU_MATCH"] = self._match
         for name in _THREAD_LIMITS:
-            env.setdefault(name, str(self._threads_each()))
+            if name not in later:
+                env.setdefault(name, str(self._threads_each()))
         try:
             cwd = os.getcwd()
         except FileNotFoundError:
@@ -149,7 +150,7 @@ class Session:
             # As bytes: what is not UTF-8 reaches the workers as it is.
             env=[os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()],
             cwd=os.fsencode(cwd),
-            setup=pickle.dumps(setup),
+            setup=pickle.dumps(setup | {"env": later}),
         )
 
     def _threads_each(self) -> int:

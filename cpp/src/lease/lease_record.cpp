@@ -61,7 +61,8 @@ std::optional<LeaseRecord> LeaseRecord::parse(std::string_view text) {
   LeaseRecord record;
   LeaseOwner& owner = record.owner;
   while (!text.empty()) {
-    std::string_view value = take_until(text, '\n');
+    const std::string line = on_one_line(std::string(take_until(text, '\n')));
+    std::string_view value = line;
     const std::string_view field = take_until(value, ' ');
     bool good = true;
     if (field == "pid") {
@@ -85,10 +86,13 @@ std::optional<LeaseRecord> LeaseRecord::parse(std::string_view text) {
     } else if (field == "number") {
       good = read_number(value, record.number);
     } else if (field == "wish" && record.wishes.size() < kMaxWishes) {
-      Wish wish;
-      wish.item = take_until(value, ' ');
-      while (!value.empty()) wish.uuids.emplace_back(take_until(value, ' '));
-      record.wishes.push_back(std::move(wish));
+      std::vector<std::string> words;
+      while (!value.empty()) {
+        const std::string_view word = take_until(value, ' ');
+        if (!word.empty()) words.emplace_back(word);
+      }
+      if (words.empty()) continue;
+      record.wishes.push_back({words.front(), {words.begin() + 1, words.end()}});
     }
     if (!good) return std::nullopt;
   }
