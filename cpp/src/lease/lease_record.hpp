@@ -28,8 +28,9 @@ struct LeaseRecord {
   bool operator==(const LeaseRecord&) const = default;
 
   [[nodiscard]] std::string to_string() const;
-  /// Returns what `text` says, nullopt if it is no record. Control characters become spaces, so that
-  /// what another user wrote can be shown on a terminal; parse(to_string()) of the result is itself.
+  /// Returns what `text` says, nullopt if it is no record. Control characters become spaces, so
+  /// that what another user wrote can be shown on a terminal; parse(to_string()) of the result is
+  /// itself.
   static std::optional<LeaseRecord> parse(std::string_view text);
 };
 
