@@ -22,16 +22,16 @@ class AllocatorTest : public ::testing::Test {
   std::vector<Effect> say(const Event& event) { return step(*state, event, now); }
   std::vector<Effect> request(std::uint64_t id, const std::vector<std::string>& texts,
                               std::uint64_t client = 1) {
-    Waiting waiting{id, client, {}};
     const auto parsed = GpuRequest::parse(texts);
+    std::vector<Alternative> alternatives;
     for (const auto& item : parsed.alternatives()) {
-      waiting.alternatives.push_back(bind(item, inventory, GpuMatch::kUpgrade));
+      alternatives.push_back(bind(item, inventory, GpuMatch::kUpgrade));
     }
-    return say(Request{waiting});
+    return say(Request{{id, client, demand(state->layout(), alternatives)}});
   }
   /// Gives back and drains at once; returns what else follows.
   std::vector<Effect> give_back(std::uint64_t id) {
-    const Gpus gpus = state->leases.at(id).gpus;
+    const Gpus gpus = state->gpus_of(id);
     std::vector<Effect> all;
     EXPECT_EQ(say(Release{id}).size(), gpus.size());
     for (const std::size_t gpu : gpus) {
@@ -141,7 +141,7 @@ TEST_F(AllocatorTest, ADeadClientLosesItsLeasesAndItsPlaces) {
   EXPECT_THAT(request(3, {"RTX4090:2"}, 7), IsEmpty());
   EXPECT_THAT(request(4, {"RTX4090"}, 8), IsEmpty());
   EXPECT_THAT(say(ClientDied{7}), ElementsAre(Drain{0}, Drain{1}));
-  EXPECT_THAT(state->queue.size(), 1U);
+  EXPECT_THAT(state->queue(), ElementsAre(4));
   EXPECT_THAT(say(Drained{1}), ElementsAre(Grant{4, 0, {1}}));
 }
 
@@ -159,7 +159,7 @@ TEST_F(AllocatorTest, EventsThatDoNotApplyChangeNothing) {
   for (const Event& event : std::vector<Event>{Release{9}, Cancel{9}, ClientDied{9}, Drained{0},
                                                StrangerCame{0}, StrangerLeft{0}, Tick{}}) {
     EXPECT_THAT(say(event), IsEmpty());
-    EXPECT_EQ(state->gpus[0].state, GpuState::kLeased);
+    EXPECT_EQ(state->gpu(0), GpuState::kLeased);
   }
   say(Release{1});
   EXPECT_THAT(say(Release{1}), IsEmpty()) << "a release that comes twice";
