@@ -90,6 +90,10 @@ asan tsan: %: build/%/build.ninja
 	cmake --build --preset $@
 	ctest --preset $@ -j $(JOBS)
 
+.PHONY: soak
+soak: build-cpp  ## the long forms of the random tests: minutes
+	build/default/tests_cpp/lease/simulation --events 1000000000
+
 .PHONY: bench
 bench: $(PACKAGE) build/release/build.ninja  ## every benchmark
 	cmake --build --preset release
