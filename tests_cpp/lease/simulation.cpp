@@ -21,7 +21,9 @@ std::string to_string(const Event& event) {
       return "Request" + of(e.waiting.request) + " of client" + of(e.waiting.client);
     }
     std::string operator()(const events::Cancel& e) const { return "Cancel" + of(e.request); }
-    std::string operator()(const events::ClientDied& e) const { return "ClientDied" + of(e.client); }
+    std::string operator()(const events::ClientDied& e) const {
+      return "ClientDied" + of(e.client);
+    }
     std::string operator()(const events::Release& e) const { return "Release" + of(e.request); }
     std::string operator()(const events::Held& e) const {
       std::string text = "Held" + of(e.request) + ":";
@@ -53,7 +55,10 @@ struct Message {
 class Episode {
  public:
   explicit Episode(std::uint64_t seed)
-      : random_(seed), scene_(random_), state_(scene_.layout), ledger_(scene_.machine, scene_.hosts) {
+      : random_(seed),
+        scene_(random_),
+        state_(scene_.layout),
+        ledger_(scene_.machine, scene_.hosts) {
     late_.reserve(kLate);
   }
 

@@ -31,7 +31,8 @@ TEST_P(SimulationTest, TheSameSeedGivesTheSameRun) {
   EXPECT_EQ(first.longest_wait, second.longest_wait);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, SimulationTest, ::testing::Range(std::uint64_t{1000}, std::uint64_t{1010}));
+INSTANTIATE_TEST_SUITE_P(Seeds, SimulationTest,
+                         ::testing::Range(std::uint64_t{1000}, std::uint64_t{1010}));
 
 /// What the ledger says of an effect that the allocator should never have.
 TEST(Ledger, AFalseGrantIsNamed) {
@@ -52,7 +53,8 @@ TEST(Simulation, WhenEverybodyLeavesAllGpusComeBack) {
     const Scene scene(random);
     allocator::State state(scene.layout);
     for (std::uint64_t request = 1; request <= 50; ++request) {
-      step(state, allocator::Request{{request, request % 3, scene.asks[random.below(24)].demand}}, {});
+      step(state, allocator::Request{{request, request % 3, scene.asks[random.below(24)].demand}},
+           {});
     }
     EXPECT_GT(state.leases(), 0U);
     for (std::uint64_t client = 0; client < 3; ++client) {

@@ -10,8 +10,8 @@
 //   I6  the first alternative that fits is granted, and of it the first model
 //   I8  after a death everything is given back, and drains in bounded time
 //   I9  a state rebuilt from the locks is the state before, less what they cannot tell
-// I7 (at most 1 + retries) is the executor's and I10 (no cycle) is decided before a request is made:
-// neither is an allocator's business.
+// I7 (at most 1 + retries) is the executor's and I10 (no cycle) is decided before a request is
+// made: neither is an allocator's business.
 #pragma once
 
 #include <algorithm>
@@ -133,7 +133,8 @@ class Ledger {
       known.push_back({allocator::StrangerCame{gpu}, nullptr});
     }
     for (const Waiter& each : waiting_) {
-      known.push_back({allocator::Request{{each.request, each.client, each.ask->demand}}, each.ask});
+      known.push_back(
+          {allocator::Request{{each.request, each.client, each.ask->demand}}, each.ask});
     }
     return known;
   }
@@ -200,7 +201,8 @@ class Ledger {
            std::any_of(leases_.begin(), leases_.end(), same);
   }
 
-  // ---- events: what must follow -------------------------------------------------------------------
+  // ---- events: what must follow
+  // -------------------------------------------------------------------
 
   void expect(const allocator::Request& event, const Ask* ask, TimePoint /*now*/) {
     const auto& waiting = event.waiting;
@@ -282,7 +284,8 @@ class Ledger {
     }
   }
 
-  // ---- effects: each must be one that follows -----------------------------------------------------
+  // ---- effects: each must be one that follows
+  // -----------------------------------------------------
 
   static const char* take(Mask& expected, std::size_t gpu, const char* broken) {
     if (gpu >= 32 || (expected & bit(gpu)) == 0) return broken;
@@ -306,7 +309,8 @@ class Ledger {
     }
     if (waiter == waiting_.end()) return "I1: a grant for a request that does not wait";
     // Else a younger one would take its second choice for a claim that ends in the same moment.
-    if (waiter->since < last_granted_) return "I6: a younger request was decided before an older one";
+    if (waiter->since < last_granted_)
+      return "I6: a younger request was decided before an older one";
     last_granted_ = waiter->since;
     Mask gpus = 0;
     for (const std::size_t gpu : effect.gpus) gpus |= gpu < size_ ? bit(gpu) : 0;
@@ -321,9 +325,9 @@ class Ledger {
     for (std::size_t i = 0; i <= effect.alternative && !granted; ++i) {
       const auto& option = ask.options[i];
       for (const auto& model : option.models) {
-        granted = i == effect.alternative && std::any_of(model.begin(), model.end(), [&](Mask host) {
-                    return (gpus & ~host) == 0;
-                  });
+        granted =
+            i == effect.alternative &&
+            std::any_of(model.begin(), model.end(), [&](Mask host) { return (gpus & ~host) == 0; });
         if (granted) break;
         if (fits(model, option.count, open)) return "I6: an earlier alternative or model fits";
       }
@@ -354,7 +358,8 @@ class Ledger {
     return policy::choose(*machine_, here, free) == gpus;
   }
 
-  // ---- the state ----------------------------------------------------------------------------------
+  // ---- the state
+  // ----------------------------------------------------------------------------------
 
   const char* compare(const allocator::State& state) const {
     for (std::size_t gpu = 0; gpu < size_; ++gpu) {

@@ -34,7 +34,7 @@ class Random {
 };
 
 struct Scene {
-  Machine machine;        // each host
+  Machine machine;  // each host
   std::size_t hosts = 1;
   std::shared_ptr<const allocator::Layout> layout;
   std::vector<Ask> asks;

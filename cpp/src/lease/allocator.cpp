@@ -59,9 +59,7 @@ class Step {
     }
   }
 
-  void operator()(const Drained& event) {
-    move(event.gpu, GpuState::kDraining, GpuState::kFree);
-  }
+  void operator()(const Drained& event) { move(event.gpu, GpuState::kDraining, GpuState::kFree); }
   void operator()(const StrangerCame& event) {
     move(event.gpu, GpuState::kFree, GpuState::kBusyExternal);
   }
@@ -114,7 +112,8 @@ class Step {
     const Share* share;
   };
 
-  // ---- GPUs ---------------------------------------------------------------------------------------
+  // ---- GPUs
+  // ---------------------------------------------------------------------------------------
 
   void move(std::size_t gpu, GpuState from, GpuState to) {
     if (gpu < state_.size() && state_.gpu(gpu) == from) {
@@ -135,7 +134,8 @@ class Step {
     return &state_.gpus_[gpu].next;
   }
 
-  // ---- requests -----------------------------------------------------------------------------------
+  // ---- requests
+  // -----------------------------------------------------------------------------------
 
   void leave(std::uint32_t entry) {
     state_.dequeue(entry);
@@ -159,7 +159,8 @@ class Step {
     state_.remove_entry(entry);
   }
 
-  /// Of each kind that has changed, those that may have it and came after `arrival` are asked again.
+  /// Of each kind that has changed, those that may have it and came after `arrival` are asked
+  /// again.
   void offer_changed(std::uint64_t arrival) {
     while (!state_.changed_.empty()) {
       State::Pool& pool = state_.pools_[state_.changed_.back()];

@@ -43,7 +43,9 @@ class State {
   /// Returns when we stop waiting for a draining GPU.
   [[nodiscard]] TimePoint drains_until(std::size_t gpu) const { return gpus_[gpu].until; }
 
-  [[nodiscard]] std::size_t waiting() const noexcept { return entries_by_request_.size() - leases_; }
+  [[nodiscard]] std::size_t waiting() const noexcept {
+    return entries_by_request_.size() - leases_;
+  }
   [[nodiscard]] std::size_t leases() const noexcept { return leases_; }
   /// Calls `look(request, client)` for every waiting request, oldest first.
   template <class Look>
