@@ -10,7 +10,12 @@ using Effects = std::vector<Effect>;
 class Step {
  public:
   Step(State& state, TimePoint now, Effects& effects)
-      : state_(state), now_(now), effects_(effects) {}
+      : state_(state),
+        now_(now),
+        effects_(effects),
+        candidates_(state.scratch_.candidates),
+        ahead_(state.scratch_.ahead),
+        chosen_(state.scratch_.chosen) {}
 
   void operator()(const Request& event) {
     const Waiting& waiting = event.waiting;
@@ -100,20 +105,10 @@ class Step {
   }
 
  private:
-  struct Candidate {
-    std::uint64_t arrival;
-    std::uint32_t entry;
-  };
+  using Candidate = State::Candidate;
   static bool younger(const Candidate& a, const Candidate& b) { return a.arrival > b.arrival; }
 
-  /// A part of a kind that an older request claims.
-  struct Ahead {
-    const Demand* demand;
-    const Share* share;
-  };
-
   // ---- GPUs
-  // ---------------------------------------------------------------------------------------
 
   void move(std::size_t gpu, GpuState from, GpuState to) {
     if (gpu < state_.size() && state_.gpu(gpu) == from) {
@@ -135,7 +130,6 @@ class Step {
   }
 
   // ---- requests
-  // -----------------------------------------------------------------------------------
 
   void leave(std::uint32_t entry) {
     state_.dequeue(entry);
@@ -182,10 +176,10 @@ class Step {
   /// Grants the first alternative of a request that fits what is free and not claimed by an older
   /// one. The request may stand in the queue, or be about to.
   bool grant(std::uint32_t index) {
-    const auto demand = state_.entries_[index].demand;
-    for (const Try& each : demand->tries) {
+    const Demand& demand = *state_.entries_[index].demand;
+    for (const Try& each : demand.tries) {
       if (state_.pools_[each.kind].free < each.count || !is_open(each.kind, index)) continue;
-      const std::uint32_t group = each.whole() ? pick_any(each) : pick_listed(each, *demand);
+      const std::uint32_t group = each.whole() ? pick_any(each) : pick_listed(each, demand);
       if (group == kNone) continue;
       lease(index, each, group);
       return true;
@@ -193,7 +187,8 @@ class Step {
     return false;
   }
 
-  void lease(std::uint32_t index, const Try& granted, std::uint32_t group) {
+  /// Takes `granted` by value: it is of the demand, which may end here.
+  void lease(std::uint32_t index, Try granted, std::uint32_t group) {
     State::Entry& entry = state_.entries_[index];
     if (entry.places != kNone) state_.dequeue(index);
     entry.demand.reset();
@@ -228,7 +223,7 @@ class Step {
 
   [[nodiscard]] bool is_available(std::uint32_t gpu) const {
     if (state_.gpu(gpu) != GpuState::kFree) return false;
-    return std::none_of(ahead_.begin(), ahead_.end(), [&](const Ahead& each) {
+    return std::none_of(ahead_.begin(), ahead_.end(), [&](const State::Ahead& each) {
       const auto gpus = each.demand->gpus.begin();
       return std::binary_search(gpus + each.share->begin, gpus + each.share->end, gpu);
     });
@@ -281,9 +276,9 @@ class Step {
   State& state_;
   TimePoint now_;
   Effects& effects_;
-  std::vector<Candidate> candidates_;
-  std::vector<Ahead> ahead_;
-  policy::Shape::Positions chosen_;
+  std::vector<Candidate>& candidates_;
+  std::vector<State::Ahead>& ahead_;
+  policy::Shape::Positions& chosen_;
 };
 
 void step(State& state, const Event& event, TimePoint now, Effects& effects) {

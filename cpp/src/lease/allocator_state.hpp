@@ -110,6 +110,22 @@ class State {
     bool changed = false;                // in changed_
   };
 
+  struct Candidate {
+    std::uint64_t arrival;
+    std::uint32_t entry;
+  };
+  /// A part of a kind that an older request claims.
+  struct Ahead {
+    const Demand* demand;
+    const Share* share;
+  };
+  /// Room for a decision's notes; says nothing between decisions.
+  struct Scratch {
+    std::vector<Candidate> candidates;
+    std::vector<Ahead> ahead;
+    policy::Shape::Positions chosen;
+  };
+
   [[nodiscard]] bool is_waiting(std::uint32_t entry) const {
     return entries_[entry].demand != nullptr;
   }
@@ -143,6 +159,7 @@ class State {
   std::uint64_t arrivals_ = 0;
   std::size_t leases_ = 0;
   std::vector<std::uint32_t> changed_;  // kinds, of which something may now be granted
+  Scratch scratch_;
 };
 
 }  // namespace ionian::allocator

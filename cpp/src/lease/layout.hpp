@@ -46,6 +46,10 @@ class Layout {
   [[nodiscard]] const Kind& kind_of(std::size_t gpu) const {
     return kinds_[groups_[group_of_[gpu]].kind];
   }
+  /// Returns about how much memory the GPUs take, without the kinds.
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return groups_.capacity() * sizeof(Group) + group_of_.capacity() * sizeof(std::uint32_t);
+  }
 
  private:
   std::vector<Kind> kinds_;
