@@ -33,6 +33,7 @@ GROUPS: tuple[tuple[tuple[int, ...], str, str], ...] = (
     ((9,), "cold_gpu", ""),
     ((10,), "killed", ""),
     ((11,), "importing", ""),
+    ((12,), "allocator", ""),
 )
 ROWS = sorted({row for rows, _, _ in GROUPS for row in rows})
 _LIMIT = 240  # seconds for one group; only a hang takes so long
