@@ -68,6 +68,7 @@ def run(effort: Effort, pinning: str) -> list[Line]:
         if int(row["gpus"]) not in SIZES or row["load"] != MIXED:
             continue
         rate, p99 = float(row["grants_per_s"]), float(row["p99_us"])
+        has_rate_goal = int(row["gpus"]) == SIZES[0]
         lines.append(
             Line(
                 12,
@@ -78,8 +79,8 @@ def run(effort: Effort, pinning: str) -> list[Line]:
                 theirs=(SLURM, SLURM),
                 floor=float(row["floor_per_s"]),
                 floor_name="push and pop of a bare free list",
-                goal="≥ 1 M/s, p99 ≤ 10 µs at 131,072",
-                reached=rate >= 1e6 and p99 <= 10,
+                goal="≥ 1 M/s, p99 ≤ 10 µs" if has_rate_goal else "p99 ≤ 10 µs",
+                reached=p99 <= 10 and (rate >= 1e6 or not has_rate_goal),
                 note=f"p99 {p99:.2f} µs, {row['bytes_per_gpu']} bytes per GPU; {drawn}",
             )
         )
