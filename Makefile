@@ -131,6 +131,10 @@ cppcheck:  ## cppcheck over the core, where it is installed
 	cppcheck --quiet --std=c++20 --enable=warning,performance,portability --inline-suppr \
 	  --suppressions-list=cpp/.cppcheck --error-exitcode=1 -j $(JOBS) -I cpp/include -I cpp/src cpp/src
 
+.PHONY: soak
+soak: build-cpp  ## the long forms of the random tests: minutes
+	build/default/tests_cpp/lease/simulation --events 1000000000
+
 .PHONY: bench bench-multi
 bench: $(PACKAGE) build/release/build.ninja  ## every benchmark
 	cmake --build --preset release

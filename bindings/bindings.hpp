@@ -9,6 +9,7 @@
 void bind_error(pybind11::module_& m);
 void bind_gpu(pybind11::module_& m);
 void bind_lease(pybind11::module_& m);
+void bind_allocator(pybind11::module_& m);
 void bind_exec(pybind11::module_& m);
 void bind_worker(pybind11::module_& m);
 void bind_gang(pybind11::module_& m);

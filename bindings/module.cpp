@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
   bind_error(m);
   bind_gpu(m);
   bind_lease(m);
+  bind_allocator(m);
   bind_exec(m);
   bind_worker(m);
   bind_gang(m);

@@ -1,6 +1,6 @@
 // The allocator's decisions. A grant here is a decision, not a launch: no process is started, no
 // lock taken. What a launch costs is in executor_bench (WorkerStart) and in the Python bench's
-// row 8.
+// row 8. How it grows is allocator_scale's table.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "lease/allocator.hpp"
-#include "support/machines.hpp"
+#include "bench/allocator_fleet.hpp"
 
 namespace ionian::allocator {
 namespace {
@@ -19,18 +18,13 @@ struct Bench {
   explicit Bench(Inventory inventory_)
       : inventory(std::move(inventory_)), state(Machine(inventory)) {}
 
-  [[nodiscard]] std::vector<Alternative> bound(const std::vector<std::string>& texts) const {
+  [[nodiscard]] std::shared_ptr<const Demand> bound(const std::vector<std::string>& texts) const {
     const GpuRequest request = GpuRequest::parse(texts);
     std::vector<Alternative> alternatives;
     for (const auto& item : request.alternatives()) {
       alternatives.push_back(bind(item, inventory, GpuMatch::kUpgrade));
     }
-    return alternatives;
-  }
-  void give_back(std::uint64_t request) {
-    for (const auto& effect : step(state, Release{request}, now)) {
-      if (const auto* drain = std::get_if<Drain>(&effect)) step(state, Drained{drain->gpu}, now);
-    }
+    return demand(state.layout(), alternatives);
   }
 
   Inventory inventory;
@@ -46,39 +40,34 @@ Inventory many_l40s(std::size_t count) {
 void GrantAndGiveBack(benchmark::State& state, const std::function<Inventory()>& machine,
                       const std::vector<std::string>& texts) {
   Bench bench(machine());
-  const auto alternatives = bench.bound(texts);
+  const auto wanted = bench.bound(texts);
+  std::vector<Effect> effects;
+  std::vector<Effect> ignored;
   std::uint64_t request = 0;
   for (auto _ : state) {
-    const auto effects = step(bench.state, Request{{++request, 1, alternatives}}, bench.now);
+    effects.clear();
+    step(bench.state, Request{{++request, 1, wanted}}, bench.now, effects);
     if (effects.empty() || !std::holds_alternative<Grant>(effects.front())) {
       return state.SkipWithError("it was not granted");
     }
-    bench.give_back(request);
+    effects.clear();
+    step(bench.state, Release{request}, bench.now, effects);
+    for (const auto& effect : effects) {
+      step(bench.state, Drained{std::get<Drain>(effect).gpu}, bench.now, ignored);
+    }
   }
   state.SetItemsProcessed(state.iterations());
 }
 
-/// A full machine with a queue: each release grants the oldest waiter, and a new one takes its
-/// place.
+/// A full fleet with a queue: each release grants waiters, and new ones take their places.
 void GrantFromQueue(benchmark::State& state) {
-  Bench bench(machines::dgx_h100());
-  const std::vector<std::vector<Alternative>> mixture{
-      bench.bound({"H100"}), bench.bound({"H100:2"}), bench.bound({"H200", "any:4"}),
-      bench.bound({"any"})};
-  std::uint64_t next = 0;
+  bench::Fleet fleet(static_cast<std::size_t>(state.range(0)), bench::loads().back());
   std::int64_t grants = 0;
-  const auto ask = [&] {
-    const std::uint64_t request = ++next;
-    step(bench.state, Request{{request, request, mixture[request % mixture.size()]}}, bench.now);
-  };
-  for (int i = 0; i < state.range(0); ++i) ask();
   for (auto _ : state) {
-    const std::size_t before = bench.state.leases.size();
-    bench.give_back(bench.state.leases.begin()->first);
-    grants += static_cast<std::int64_t>(bench.state.leases.size() + 1 - before);
-    while (bench.state.queue.size() < static_cast<std::size_t>(state.range(0))) ask();
+    fleet.turn([&](const Event& event) { grants += static_cast<std::int64_t>(fleet.step(event)); });
   }
   state.SetItemsProcessed(grants);
+  state.SetLabel("decisions, not launches");
 }
 
 using Texts = std::vector<std::string>;
@@ -91,7 +80,7 @@ BENCHMARK_CAPTURE(
     GrantAndGiveBack, one_of_64, [] { return many_l40s(64); }, Texts{"L40S"});
 BENCHMARK_CAPTURE(
     GrantAndGiveBack, one_of_512, [] { return many_l40s(512); }, Texts{"L40S"});
-BENCHMARK(GrantFromQueue)->ArgName("waiting")->Arg(1)->Arg(16)->Arg(256);
+BENCHMARK(GrantFromQueue)->ArgName("gpus")->Arg(128)->Arg(131'072)->Arg(1'048'576);
 
 }  // namespace
 }  // namespace ionian::allocator

@@ -15,23 +15,29 @@ using ::testing::IsEmpty;
 /// A machine, its state and a clock that the test moves.
 class AllocatorTest : public ::testing::Test {
  protected:
-  void machine(const Inventory& inventory_) {
+  void machine(const Inventory& inventory_, std::size_t hosts = 1) {
     inventory = inventory_;
-    state.emplace(Machine(inventory));
+    state.emplace(std::make_shared<const Layout>(Machine(inventory), hosts));
   }
   std::vector<Effect> say(const Event& event) { return step(*state, event, now); }
   std::vector<Effect> request(std::uint64_t id, const std::vector<std::string>& texts,
                               std::uint64_t client = 1) {
-    Waiting waiting{id, client, {}};
     const auto parsed = GpuRequest::parse(texts);
+    std::vector<Alternative> alternatives;
+    const std::size_t size = inventory.devices.size();
     for (const auto& item : parsed.alternatives()) {
-      waiting.alternatives.push_back(bind(item, inventory, GpuMatch::kUpgrade));
+      alternatives.push_back(bind(item, inventory, GpuMatch::kUpgrade));
+      Gpus& gpus = alternatives.back().gpus;  // the same ones of every host
+      const std::size_t here = gpus.size();
+      for (std::size_t i = here; i < here * (state->size() / size); ++i) {
+        gpus.push_back(gpus[i - here] + size);
+      }
     }
-    return say(Request{waiting});
+    return say(Request{{id, client, demand(state->layout(), alternatives)}});
   }
   /// Gives back and drains at once; returns what else follows.
   std::vector<Effect> give_back(std::uint64_t id) {
-    const Gpus gpus = state->leases.at(id).gpus;
+    const Gpus gpus = state->gpus_of(id);
     std::vector<Effect> all;
     EXPECT_EQ(say(Release{id}).size(), gpus.size());
     for (const std::size_t gpu : gpus) {
@@ -98,6 +104,68 @@ TEST_F(AllocatorTest, AnAlternativeThatCanNeverFitReservesNothing) {
   EXPECT_THAT(request(3, {"L4"}), ElementsAre(Grant{3, 0, {2}}));
 }
 
+TEST_F(AllocatorTest, AModelOfWhichThereAreTooFewIsNotReserved) {
+  machine(machines::mixed());
+  request(1, {"H100:2"});
+  EXPECT_THAT(request(2, {"any:2"}), ElementsAre(Grant{2, 0, {1, 2}}));
+  EXPECT_THAT(request(3, {"any:2"}), IsEmpty());
+  EXPECT_THAT(request(4, {"T4"}), ElementsAre(Grant{4, 0, {0}})) << "one T4 is never two GPUs";
+}
+
+TEST_F(AllocatorTest, AClaimOnSingleGpusLeavesTheRestOfTheModel) {
+  machine(machines::workstation_2x4090());
+  const std::string first = inventory.devices[0].uuid;
+  request(1, {first});
+  EXPECT_THAT(request(2, {first}), IsEmpty());
+  EXPECT_THAT(request(3, {"RTX4090"}), ElementsAre(Grant{3, 0, {1}}));
+  EXPECT_THAT(request(4, {"RTX4090"}), IsEmpty());
+  EXPECT_THAT(give_back(1), ElementsAre(Grant{2, 0, {0}})) << "older than 4";
+}
+
+TEST_F(AllocatorTest, ARequestThatComesTwiceIsGrantedOnce) {
+  machine(machines::workstation_2x4090());
+  request(1, {"RTX4090"});
+  EXPECT_THAT(request(1, {"RTX4090"}), IsEmpty());
+  EXPECT_THAT(request(2, {"RTX4090:2"}), IsEmpty());
+  EXPECT_THAT(request(2, {"RTX4090:2"}), IsEmpty());
+  EXPECT_THAT(state->queue(), ElementsAre(2));
+  EXPECT_EQ(state->leases(), 1U);
+}
+
+TEST_F(AllocatorTest, ACopyAnswersWhatIf_AndTheOriginalStays) {
+  machine(machines::one_a10g());
+  request(1, {"any"});
+  request(2, {"any"});
+  State copy = *state;
+  step(copy, Release{1}, now);
+  EXPECT_THAT(step(copy, Drained{0}, now), ElementsAre(Grant{2, 0, {0}}));
+  EXPECT_EQ(state->holder(0), 1U);
+  EXPECT_THAT(state->queue(), ElementsAre(2));
+}
+
+TEST_F(AllocatorTest, EqualHostsHaveTheKindsOfOne) {
+  machine(machines::mixed(), 1000);
+  EXPECT_EQ(state->size(), 6000U);
+  EXPECT_EQ(state->layout().kinds().size(), 4U);
+  EXPECT_EQ(state->layout().kind_of(5999).type, "H100");
+}
+
+TEST_F(AllocatorTest, AGangIsOnOneHost) {
+  machine(machines::pcie_4x(), 2);
+  EXPECT_THAT(request(1, {"L40S:5"}), ElementsAre(Reject{1}));
+  EXPECT_THAT(request(2, {"L40S:3"}), ElementsAre(Grant{2, 0, {0, 1, 2}}));
+  EXPECT_THAT(request(3, {"L40S:3"}), ElementsAre(Grant{3, 0, {4, 5, 6}}));
+  EXPECT_THAT(request(4, {"L40S:2"}), IsEmpty()) << "two are free, but not together";
+}
+
+TEST_F(AllocatorTest, SmallRequestsFillHostsThatAreInUse_SoThatGangsFindWholeOnes) {
+  machine(machines::pcie_4x(), 2);
+  EXPECT_THAT(request(1, {"L40S"}), ElementsAre(Grant{1, 0, {0}}));
+  EXPECT_THAT(request(2, {"L40S"}), ElementsAre(Grant{2, 0, {1}}));
+  EXPECT_THAT(request(3, {"L40S"}), ElementsAre(Grant{3, 0, {2}}));
+  EXPECT_THAT(request(4, {"L40S:4"}), ElementsAre(Grant{4, 0, {4, 5, 6, 7}}));
+}
+
 TEST_F(AllocatorTest, AGpuIsFreeOnlyAfterItHasDrained) {
   machine(machines::one_a10g());
   request(1, {"any"});
@@ -141,7 +209,7 @@ TEST_F(AllocatorTest, ADeadClientLosesItsLeasesAndItsPlaces) {
   EXPECT_THAT(request(3, {"RTX4090:2"}, 7), IsEmpty());
   EXPECT_THAT(request(4, {"RTX4090"}, 8), IsEmpty());
   EXPECT_THAT(say(ClientDied{7}), ElementsAre(Drain{0}, Drain{1}));
-  EXPECT_THAT(state->queue.size(), 1U);
+  EXPECT_THAT(state->queue(), ElementsAre(4));
   EXPECT_THAT(say(Drained{1}), ElementsAre(Grant{4, 0, {1}}));
 }
 
@@ -159,7 +227,7 @@ TEST_F(AllocatorTest, EventsThatDoNotApplyChangeNothing) {
   for (const Event& event : std::vector<Event>{Release{9}, Cancel{9}, ClientDied{9}, Drained{0},
                                                StrangerCame{0}, StrangerLeft{0}, Tick{}}) {
     EXPECT_THAT(say(event), IsEmpty());
-    EXPECT_EQ(state->gpus[0].state, GpuState::kLeased);
+    EXPECT_EQ(state->gpu(0), GpuState::kLeased);
   }
   say(Release{1});
   EXPECT_THAT(say(Release{1}), IsEmpty()) << "a release that comes twice";

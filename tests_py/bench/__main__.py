@@ -33,6 +33,7 @@ GROUPS: tuple[tuple[tuple[int, ...], str, str], ...] = (
     ((9,), "cold_gpu", ""),
     ((10,), "killed", ""),
     ((11,), "importing", ""),
+    ((12,), "allocator", ""),
     ((13,), "products:large", ""),
     ((14,), "products:small", ""),
     ((15, 16), "collectives", ""),

@@ -9,50 +9,27 @@
 // Requests are served in the order in which they came. One that cannot be granted reserves every
 // GPU that it could use, so that a younger request passes only on GPUs which no older one can use:
 // a big gang is never starved by small requests.
+//
+// A decision looks only at what an event has changed, and costs the same on eight GPUs as on a
+// million: a kind of GPUs that has got a free one is offered to the oldest request that claims all
+// of it (and to those before it that claim a part); nobody behind may have it. A worked example:
+//
+//   waiting, oldest first:   1: "H100:8"    2: ["H100:2", "A10G"]    3: "A10G"
+//   line of kind H100:       1, 2           line of kind A10G:       2, 3
+//
+//   An A10G is given back: its line is asked from the front. Request 2 may not have H100s, for 1
+//   claims them all, but is granted the A10G; its claims end, and 3 is the next to be asked.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <map>
 #include <variant>
 #include <vector>
 
-#include "lease/machine.hpp"
+#include "lease/allocator_state.hpp"
 
 namespace ionian::allocator {
-
-using TimePoint = std::chrono::steady_clock::time_point;
-
-enum class GpuState { kFree, kLeased, kDraining, kQuarantined, kBusyExternal };
-
-struct Gpu {
-  GpuState state = GpuState::kFree;
-  std::uint64_t lease = 0;  // kLeased
-  TimePoint until{};        // kDraining: when we stop waiting for it to drain
-  bool lost = false;        // kLeased: goes to quarantine when it is given back
-};
-
-struct Waiting {
-  std::uint64_t request = 0;
-  std::uint64_t client = 0;
-  std::vector<Alternative> alternatives;
-};
-
-struct Leased {
-  std::uint64_t client = 0;
-  std::vector<std::size_t> gpus;
-};
-
-/// Everything there is to know. Copy it to ask "what if".
-struct State {
-  explicit State(Machine machine_) : machine(std::move(machine_)), gpus(machine.size()) {}
-  Machine machine;
-  std::vector<Gpu> gpus;
-  std::deque<Waiting> queue;               // oldest first
-  std::map<std::uint64_t, Leased> leases;  // by request
-};
 
 // Events: what happened.
 struct Request {
@@ -88,7 +65,7 @@ struct GpuLost {
 struct GpuRecovered {
   std::size_t gpu = 0;
 };
-/// Time passed; also: decide again.
+/// Time passed.
 struct Tick {};
 using Event = std::variant<Request, Cancel, ClientDied, Release, Held, Drained, StrangerCame,
                            StrangerLeft, GpuLost, GpuRecovered, Tick>;
@@ -119,8 +96,12 @@ using Effect = std::variant<Grant, Reject, Drain, Quarantine>;
 
 inline constexpr std::chrono::seconds kDrainLimit{10};
 
-/// Applies `event` to `state` and returns what follows. Events about requests, leases or GPUs that
-/// are not in a state to which they apply change nothing: a message that comes twice does no harm.
+/// Applies `event` to `state` and appends what follows to `effects`. `now` never goes back.
+///
+/// Events about requests, leases or GPUs that are not in a state to which they apply change
+/// nothing: a message that comes twice does no harm. Of a request that comes once more after its
+/// end nobody can know that it is old: whoever gets a grant that he does not want gives it back.
+void step(State& state, const Event& event, TimePoint now, std::vector<Effect>& effects);
 std::vector<Effect> step(State& state, const Event& event, TimePoint now);
 
 }  // namespace ionian::allocator

@@ -69,7 +69,7 @@ LeaseBook::Impl::Impl(Inventory inventory_, LeaseBookOptions options_)
       directory_(
           options.lock_dir.empty() ? default_lock_dir() : options.lock_dir,
           (options.lock_dir.empty() ? default_lock_dir() : options.lock_dir) == kSharedDirectory),
-      machine_(inventory) {
+      layout_(std::make_shared<const allocator::Layout>(Machine(inventory))) {
   quarantine_troubled();
 }
 
@@ -156,19 +156,18 @@ UniqueFd LeaseBook::Impl::enter(LeaseRecord& record) {
 }
 
 allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_free) const {
-  allocator::State state(machine_);
+  allocator::State state(layout_);
   const auto now = sys::Clock::now();
   for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
-    allocator::Gpu& gpu = state.gpus[i];
     const auto stranger = strangers_.find(i);
     if (is_quarantined(i)) {
-      gpu.state = allocator::GpuState::kQuarantined;
+      allocator::step(state, allocator::GpuLost{i}, now);
     } else if (!contains(as_free, inventory.devices[i].uuid) && is_leased(i)) {
       // Whose it is does not matter to a decision: each held GPU is a lease of its own.
       const std::uint64_t id = std::numeric_limits<std::uint64_t>::max() - i;
       allocator::step(state, allocator::Held{id, id, {i}}, now);
     } else if (stranger != strangers_.end() && stranger->second.until > now) {
-      gpu.state = allocator::GpuState::kBusyExternal;
+      allocator::step(state, allocator::StrangerCame{i}, now);
     }
   }
   return state;
@@ -188,8 +187,7 @@ std::size_t LeaseBook::Impl::count_here(const Alternative& bound,
 }
 
 allocator::Waiting LeaseBook::Impl::waiting(const Ticket& ticket) const {
-  allocator::Waiting result;
-  result.request = ticket.record.number;
+  std::vector<Alternative> alternatives;
   for (const auto& wish : ticket.record.wishes) {
     try {
       const auto request = GpuRequest::parse(wish.item);
@@ -204,26 +202,28 @@ allocator::Waiting LeaseBook::Impl::waiting(const Ticket& ticket) const {
         if (wished && !is_quarantined(i)) bound.gpus.push_back(i);
       }
       bound.count = count_here(bound, wish);
-      result.alternatives.push_back(std::move(bound));
+      alternatives.push_back(std::move(bound));
     } catch (const GpuRequestError&) {
       // Another version's, or nonsense: it claims nothing here.
     }
   }
-  return result;
+  const std::uint64_t number = ticket.record.number;
+  return {number, number, allocator::demand(*layout_, alternatives)};
 }
 
-void LeaseBook::Impl::add_queue(allocator::State& state, const std::vector<Ticket>& tickets) const {
+std::vector<allocator::Effect> LeaseBook::Impl::add_queue(
+    allocator::State& state, const std::vector<Ticket>& tickets) const {
+  std::vector<allocator::Effect> effects;
   for (const auto& ticket : tickets) {
-    auto each = waiting(ticket);
-    if (!each.alternatives.empty()) state.queue.push_back(std::move(each));
+    allocator::step(state, allocator::Request{waiting(ticket)}, sys::Clock::now(), effects);
   }
+  return effects;
 }
 
 std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(std::uint64_t number) {
   const UniqueFd book = open_book();
   auto state = read_state();
-  add_queue(state, read_tickets());
-  for (const auto& effect : allocator::step(state, allocator::Tick{}, sys::Clock::now())) {
+  for (const auto& effect : add_queue(state, read_tickets())) {
     const auto* grant = std::get_if<allocator::Grant>(&effect);
     if (grant == nullptr || grant->request != number) continue;
     Granted granted{grant->alternative, grant->gpus, {}, {}};
@@ -325,12 +325,10 @@ std::vector<LeaseDemand> LeaseBook::Impl::wanted(const std::vector<std::string>&
   const UniqueFd book = open_book();
   const auto tickets = read_tickets();
   if (tickets.empty()) return {};
-  const auto now = sys::Clock::now();
   const auto granted_with = [&](const std::vector<std::string>& as_free) {
     auto state = read_state(as_free);
-    add_queue(state, tickets);
     std::map<std::uint64_t, allocator::Grant> grants;
-    for (const auto& effect : allocator::step(state, allocator::Tick{}, now)) {
+    for (const auto& effect : add_queue(state, tickets)) {
       if (const auto* grant = std::get_if<allocator::Grant>(&effect))
         grants[grant->request] = *grant;
     }

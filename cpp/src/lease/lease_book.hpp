@@ -104,7 +104,9 @@ class LeaseBook::Impl {
   /// we see slices, or the other way round.
   [[nodiscard]] std::size_t count_here(const Alternative& bound,
                                        const LeaseRecord::Wish& wish) const;
-  void add_queue(allocator::State& state, const std::vector<Ticket>& tickets) const;
+  /// Lets every ticket ask, oldest first, and returns what they are granted.
+  std::vector<allocator::Effect> add_queue(allocator::State& state,
+                                           const std::vector<Ticket>& tickets) const;
   /// Returns the lock of a device: the GPU's, or the slice's own. Who holds a slice holds its GPU's
   /// lock too, but shared, so slices exclude whole GPUs and whole GPUs slices.
   [[nodiscard]] std::string lock_name(std::size_t device) const;
@@ -118,7 +120,7 @@ class LeaseBook::Impl {
       std::size_t device, const DeviceHealth& health) const;
 
   LockDirectory directory_;
-  Machine machine_;
+  std::shared_ptr<const allocator::Layout> layout_;
   std::map<std::size_t, Stranger> strangers_;
   std::uint64_t change_count_ = 0;
 };

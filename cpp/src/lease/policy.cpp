@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdint>
 #include <limits>
 #include <tuple>
 #include <utility>
@@ -10,11 +9,9 @@
 namespace ionian::policy {
 namespace {
 
-using Gpus = std::vector<std::size_t>;
-
 /// Returns how good a link is, as a number that grows with bandwidth: any NVLink beats any PCIe
 /// path.
-int weight(const Topology& topology, std::size_t a, std::size_t b) {
+int weight_of(const Topology& topology, std::size_t a, std::size_t b) {
   const Link link = topology.link(a, b);
   return link == Link::kNvlink ? 100 + topology.nvlinks(a, b) : static_cast<int>(link);
 }
@@ -22,26 +19,64 @@ int weight(const Topology& topology, std::size_t a, std::size_t b) {
 /// Worst link first, then all of them together. Larger is better.
 using Quality = std::pair<int, int>;
 
-Quality quality(const Topology& topology, const Gpus& gpus) {
-  Quality result{std::numeric_limits<int>::max(), 0};
-  for (std::size_t i = 0; i < gpus.size(); ++i) {
-    for (std::size_t j = i + 1; j < gpus.size(); ++j) {
-      const int link = weight(topology, gpus[i], gpus[j]);
-      result.first = std::min(result.first, link);
-      result.second += link;
+}  // namespace
+
+Shape::Shape(const Topology& topology, const std::vector<std::size_t>& gpus)
+    : size_(gpus.size()), weights_(size_ * size_) {
+  for (std::size_t i = 0; i < size_; ++i) {
+    for (std::size_t j = 0; j < size_; ++j) {
+      if (i == j) continue;
+      weights_[i * size_ + j] = weight_of(topology, gpus[i], gpus[j]);
+      alike_ = alike_ && weight(i, j) == weight(0, 1);
     }
   }
-  return result;
 }
 
-Gpus choose_exactly(const Topology& topology, const Gpus& free, std::size_t count) {
-  // Weights once, so that a set costs a few additions.
+void Shape::choose(Positions& free, std::size_t count) const {
+  if (free.size() == count) return;
+  if (alike_ || count == 0) {
+    free.resize(count);
+  } else if (table_) {
+    std::uint32_t set = 0;
+    for (const std::uint32_t position : free) set |= 1U << position;
+    free.clear();
+    for (std::uint32_t left = (*table_)[count][set]; left != 0; left &= left - 1) {
+      free.push_back(static_cast<std::uint32_t>(std::countr_zero(left)));
+    }
+  } else if (free.size() <= kExactLimit) {
+    choose_exactly(free, count);
+  } else {
+    choose_greedily(free, count);
+  }
+}
+
+void Shape::remember() {
+  if (size_ > kTableLimit || alike_ || table_) return;
+  auto table = std::make_shared<Table>();
+  Positions free;
+  for (std::uint32_t set = 0; set < 1U << size_; ++set) {
+    for (std::size_t count = 0; count <= static_cast<std::size_t>(std::popcount(set)); ++count) {
+      free.clear();
+      for (std::uint32_t left = set; left != 0; left &= left - 1) {
+        free.push_back(static_cast<std::uint32_t>(std::countr_zero(left)));
+      }
+      choose(free, count);
+      for (const std::uint32_t position : free) {
+        (*table)[count][set] |= static_cast<std::uint8_t>(1U << position);
+      }
+    }
+  }
+  table_ = std::move(table);
+}
+
+void Shape::choose_exactly(Positions& free, std::size_t count) const {
+  // Weights side by side, so that a set costs a few additions.
   const std::size_t n = free.size();
-  std::vector<int> weights(n * n);
+  std::array<int, kExactLimit * kExactLimit> weights{};
   int total = 0;
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t j = 0; j < n; ++j) {
-      if (i != j) weights[i * n + j] = weight(topology, free[i], free[j]);
+      weights[i * n + j] = weight(free[i], free[j]);
       if (i < j) total += weights[i * n + j];
     }
   }
@@ -78,56 +113,59 @@ Gpus choose_exactly(const Topology& topology, const Gpus& free, std::size_t coun
     const std::uint32_t ripple = set + low;
     set = ripple | (((set ^ ripple) >> 2) / low);
   }
-  Gpus chosen;
+  std::size_t kept = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    if ((best_set >> i & 1U) != 0) chosen.push_back(free[i]);
+    if ((best_set >> i & 1U) != 0) free[kept++] = free[i];
   }
-  return chosen;
+  free.resize(kept);
 }
 
-Gpus choose_greedily(const Topology& topology, const Gpus& free, std::size_t count) {
-  Gpus best;
+void Shape::choose_greedily(Positions& free, std::size_t count) const {
+  Positions best;
   Quality best_quality{-1, -1};
-  for (const std::size_t seed : free) {
-    Gpus set{seed};
+  for (const std::uint32_t seed : free) {
+    Positions set{seed};
+    Quality reached{std::numeric_limits<int>::max(), 0};
     while (set.size() < count) {
-      std::size_t next = 0;
+      std::uint32_t next = 0;
       Quality next_quality{-1, -1};
-      for (const std::size_t gpu : free) {
+      for (const std::uint32_t gpu : free) {
         if (std::find(set.begin(), set.end(), gpu) != set.end()) continue;
         Quality added{std::numeric_limits<int>::max(), 0};
-        for (const std::size_t member : set) {
-          const int link = weight(topology, member, gpu);
+        for (const std::uint32_t member : set) {
+          const int link = weight(member, gpu);
           added = {std::min(added.first, link), added.second + link};
         }
         if (added > next_quality) std::tie(next, next_quality) = std::pair(gpu, added);
       }
       set.push_back(next);
+      reached = {std::min(reached.first, next_quality.first), reached.second + next_quality.second};
     }
-    const Quality reached = quality(topology, set);
     if (reached > best_quality) std::tie(best, best_quality) = std::pair(set, reached);
     if (count == 1) break;
   }
   std::sort(best.begin(), best.end());
-  return best;
+  free = std::move(best);
 }
-
-}  // namespace
 
 bool possible(const Machine& machine, const Alternative& alternative) {
   const auto groups = by_model(machine, alternative, [](std::size_t) { return true; });
   return std::any_of(groups.begin(), groups.end(),
-                     [&](const Gpus& gpus) { return gpus.size() >= alternative.count; });
+                     [&](const auto& gpus) { return gpus.size() >= alternative.count; });
 }
 
-std::optional<Gpus> choose(const Machine& machine, const Alternative& alternative,
-                           const std::vector<bool>& free) {
-  for (const Gpus& gpus :
+std::optional<std::vector<std::size_t>> choose(const Machine& machine,
+                                               const Alternative& alternative,
+                                               const std::vector<bool>& free) {
+  for (const auto& gpus :
        by_model(machine, alternative, [&](std::size_t gpu) { return free[gpu]; })) {
     if (gpus.size() < alternative.count) continue;
-    if (gpus.size() == alternative.count) return gpus;
-    return gpus.size() <= kExactLimit ? choose_exactly(machine.topology, gpus, alternative.count)
-                                      : choose_greedily(machine.topology, gpus, alternative.count);
+    Shape::Positions positions(gpus.size());
+    for (std::size_t i = 0; i < gpus.size(); ++i) positions[i] = static_cast<std::uint32_t>(i);
+    Shape(machine.topology, gpus).choose(positions, alternative.count);
+    std::vector<std::size_t> chosen;
+    for (const std::uint32_t position : positions) chosen.push_back(gpus[position]);
+    return chosen;
   }
   return std::nullopt;
 }
