@@ -106,7 +106,8 @@ def test_float8_with_scales(shape, pair, out):
     assert got.dtype == getattr(torch, out)
     expected = 2 * reference(a, b)
     error = float((got.to(torch.float64) - expected).abs().max())
-    limit = {"bfloat16": 2**-8, "float16": 2**-10, "float32": 2**-12}[out]
+    # Hopper's tensor cores keep some 14 bits of a sum of float8 products, whatever it is written as.
+    limit = {"bfloat16": 2**-8, "float16": 2**-10, "float32": 2**-10}[out]
     assert error <= limit * float(expected.abs().max()) + 1e-3 * k**0.5
 
 
@@ -223,11 +224,18 @@ def test_arrays_of_cupy_and_jax_can_be_used():
         assert cupy.allclose(got, a @ b)
 
 
-def test_arrays_of_jax_can_be_read(monkeypatch):
-    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    jax = pytest.importorskip("jax")
-    if jax.default_backend() != "gpu":
+@pytest.fixture(scope="module")
+def jax():
+    """Of the module: its client keeps descriptors of its own as long as the process lives."""
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    found = pytest.importorskip("jax")
+    if found.default_backend() != "gpu":
         pytest.skip("jax sees no GPU here")
+    found.numpy.zeros(1).block_until_ready()
+    return found
+
+
+def test_arrays_of_jax_can_be_read(jax):
     a = jax.numpy.arange(12.0).reshape(3, 4)
     out = torch.empty((3, 3), device="cuda")
     ionian.blas.matmul(a, a.T, out=out)
