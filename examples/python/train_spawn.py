@@ -11,9 +11,12 @@ multiprocessing's, and meet by a communicator of ionian's over shared memory.
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import os
+import pathlib
 import socket
+import sys
 from typing import Any
 
 import ionian
@@ -92,24 +95,13 @@ def train() -> dict[int, float]:
 @app.function(gpu="any:2", timeout=600)
 def train_with_lightning(strategy: str) -> dict[int, float]:
     """Returns the weight that rank 0 has after training with one of Lightning's own launchers."""
-    try:
-        import pytorch_lightning as lightning
-    except ImportError:
-        raise RuntimeError("Lightning is not installed: pip install lightning") from None
+    if importlib.util.find_spec("pytorch_lightning") is None:
+        raise RuntimeError("Lightning is not installed: pip install pytorch-lightning")
+    sys.path.insert(0, str(pathlib.Path(__file__).parent / "scripts"))
+    import pytorch_lightning as lightning
     import torch
+    from lightning_line import Line
     from torch.utils.data import DataLoader, TensorDataset
-
-    class Line(lightning.LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(1))
-
-        def training_step(self, batch: Any, _: int) -> Any:
-            (x,) = batch
-            return ((self.weight * x - 3 * x) ** 2).mean()
-
-        def configure_optimizers(self) -> Any:
-            return torch.optim.SGD(self.parameters(), lr=0.02)
 
     model = Line()
     # A slice of a split GPU is no second device to Lightning: there it trains on the host.

@@ -74,6 +74,13 @@ def test_on_a_real_gpu(name: str) -> None:
     assert "simulated" not in out
 
 
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_notebook"])
+def test_lightnings_own_launchers_work_on_simulated_gpus(strategy: str) -> None:
+    pytest.importorskip("pytorch_lightning")
+    out = run("train_spawn.py", ["--simulate", "A10G:2"], ["--lightning", strategy])
+    assert "rank 0 learned weight 3.0" in out
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_notebook"])
 def test_lightnings_own_launchers_work_inside_a_function(strategy: str) -> None:
