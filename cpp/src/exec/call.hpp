@@ -51,6 +51,7 @@ class Call : public Waitable {
   bool attended = false;  // its caller waits for it
   WorkerRecord* worker = nullptr;
   std::uint32_t sequence = 0;  // in the worker's ring
+  sys::TimePoint queued_at{};  // where its function has a lease_timeout
   int lost_starts = 0;         // workers that died while they read its arguments
   std::optional<Received> reply;
   std::exception_ptr failure;

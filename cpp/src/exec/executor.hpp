@@ -38,6 +38,7 @@ struct ExecutorOptions {
   std::string match = "upgrade";
   std::string lock_dir;
   std::vector<std::string> held_by_ancestors;  // GPUs of the call that this run is nested in
+  std::vector<std::string> callers = {};       // the calls that it is nested in, as in LeaseOwner
 };
 
 struct LauncherOptions {
@@ -56,7 +57,8 @@ struct PoolOptions {
   std::size_t max_containers = 0;
   std::size_t buffer_containers = 0;
   std::chrono::nanoseconds scaledown_window = std::chrono::seconds(60);
-  std::chrono::nanoseconds timeout{0};  // of one call's body; 0: none
+  std::chrono::nanoseconds timeout{0};        // of one call's body; 0: none
+  std::chrono::nanoseconds lease_timeout{0};  // of one call's wait for GPUs; 0: none
 };
 
 /// What a person should see.
@@ -102,6 +104,7 @@ class Pool {
   int failed_starts = 0;  // in a row
   std::string waiting;    // why its first worker is not granted GPUs, "" if it is not waiting
   std::optional<sys::TimePoint> tell_waiting_at;
+  sys::TimePoint unleased_since{};  // when its last lease went
   std::exception_ptr broken;  // its launcher failed: every call gets this
 };
 
@@ -182,6 +185,10 @@ class Executor {
   void note_load(WorkerRecord& worker);
   [[nodiscard]] std::size_t capacity(const Pool& pool);
 
+  // executor_lease.cpp
+  sys::TimePoint time_out_leases(Pool& pool);
+  void on_stopped(const message::Stopped& stopped);
+
   // executor_control.cpp
   void start_guardian();
   void control_loop();
@@ -201,6 +208,7 @@ class Executor {
 
   std::mutex mutex_;
   State state_ = State::kOpen;
+  std::string stopped_;  // who ended the run from outside, "" if nobody did
   FrameSocket guardian_;
   pid_t guardian_pid_ = 0;
   int guardians_ = 0;                // started so far

@@ -109,6 +109,7 @@ void Executor::start_guardian() {
   hello.lock_dir = options_.lock_dir;
   hello.caller_pid = ::getpid();
   hello.held_by_ancestors = options_.held_by_ancestors;
+  hello.callers = options_.callers;
   message::send(guardian_, hello);
   for (const auto& [id, launcher] : launchers_) {
     message::send(guardian_, message::StartLauncher{id, launcher.argv, launcher.env, launcher.cwd,
@@ -241,6 +242,8 @@ void Executor::handle(const Frame& frame) {
     case Type::kWanted:
       on_wanted(parse<message::Wanted>(frame));
       return give_back_wanted();
+    case Type::kStopped:
+      return on_stopped(parse<message::Stopped>(frame));
     default:
       throw ExecutionError("[executor] the guardian sent a message of unknown type");
   }
@@ -336,6 +339,7 @@ void Executor::guardian_gone() {
     worker.uuids.clear();
     state_ = State::kClosing;  // let nothing start while we clear the table
     pump_worker(worker);
+    worker.pool->unleased_since = sys::Clock::now();
     std::erase(worker.pool->workers, &worker);
     WorkerDeath death;
     death.pool = worker.pool->options.name;
@@ -363,6 +367,7 @@ sys::TimePoint Executor::run_timers() {
       }
     }
     if (pool.tell_waiting_at) next = std::min(next, *pool.tell_waiting_at);
+    next = std::min(next, time_out_leases(pool));
     std::size_t live = pool.workers.size();
     for (WorkerRecord* worker : std::vector<WorkerRecord*>(pool.workers)) {
       if (worker->phase != WorkerRecord::Phase::kReady) continue;

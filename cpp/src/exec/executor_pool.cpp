@@ -68,7 +68,9 @@ Pool* Executor::create_pool(PoolOptions options) {
   if (options.gpu) {
     inventory();
     const std::lock_guard lock(inventory_mutex_);
-    book_->check(*options.gpu, options_.held_by_ancestors);
+    LeaseOwner asker = this_process_as_owner(options_.app, options.name, run_id_);
+    asker.callers = options_.callers;
+    book_->check(*options.gpu, options_.held_by_ancestors, asker);
   }
   Pool pool(std::move(options));
   pool.limits = {pool.options.min_containers, pool.options.max_containers,
@@ -87,7 +89,7 @@ Pool* Executor::create_pool(PoolOptions options) {
 }
 
 void Executor::plan(Pool& pool) {
-  if (state_ != State::kOpen || pool.broken) return;
+  if (state_ != State::kOpen || pool.broken || !stopped_.empty()) return;
   PoolLoad load;
   load.queued = pool.queue.size();
   load.mean_call_s = pool.mean_call_s;
@@ -162,6 +164,7 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
   const bool expected = worker.phase == WorkerRecord::Phase::kStopping;
   const bool was_starting = worker.phase == WorkerRecord::Phase::kStarting;
   worker.phase = WorkerRecord::Phase::kDead;
+  pool.unleased_since = sys::Clock::now();
   std::erase(pool.workers, &worker);
   for (const int stream : {0, 1}) {
     const std::string rest = worker.lines[stream].finish();
@@ -190,7 +193,8 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
   if (was_starting && !expected) start_failed(pool, death);
   const std::size_t before = pool.workers.size();
   const bool holds_gpus = !worker.uuids.empty() && !expected;
-  if (holds_gpus && !pool.queue.empty() && !pool.broken && state_ == State::kOpen) {
+  if (holds_gpus && !pool.queue.empty() && !pool.broken && state_ == State::kOpen &&
+      stopped_.empty()) {
     start_worker(pool, worker.id);
   }
   if (holds_gpus && pool.workers.size() == before) {
@@ -211,13 +215,14 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool o
     const Claim claim = worker.channel->claim(call->sequence);
     const bool retry =
         claim == Claim::kQueued || (claim == Claim::kTaken && ++call->lost_starts < kMaxLostStarts);
-    if (retry && state_ == State::kOpen) {
+    if (retry && state_ == State::kOpen && stopped_.empty()) {
       if (!call->owns_payload && !call->attended) {
         call->owned = worker.channel->stored(call->sequence);
         call->owns_payload = true;
       }
       call->state = Call::State::kQueued;
       call->worker = nullptr;
+      call->queued_at = sys::Clock::now();
       pool.queue.push_front(call);
       continue;
     }

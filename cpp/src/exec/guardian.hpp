@@ -20,6 +20,7 @@
 #include "base/syscall.hpp"
 #include "exec/message.hpp"
 #include "exec/mps.hpp"
+#include "ionian/error.hpp"
 #include "ionian/lease.hpp"
 
 namespace ionian {
@@ -75,6 +76,8 @@ class Guardian {
   [[nodiscard]] int poll_timeout() const;
   void run_timers();
   void reap();
+  void end_within(std::chrono::milliseconds grace);
+  void stopped_by(std::int64_t pid, std::chrono::milliseconds grace);
   void shut_down();
   [[nodiscard]] bool idle() const;
 
@@ -82,6 +85,7 @@ class Guardian {
   LeaseBook& book();
   void request_lease(WorkerState& worker);
   void try_lease(WorkerState& worker);
+  void lease_failed(WorkerState& worker, const Error& error);
   void lease_changed();
   void tell_wanted();
   void give_back(WorkerState& worker);
@@ -91,6 +95,9 @@ class Guardian {
   [[nodiscard]] bool slices_held(const WorkerState* but) const;
   std::vector<std::string> mps_env(const WorkerState& worker);
 
+  // guardian_status.cpp: what others may see
+  void write_status();
+
   // guardian_launch.cpp: processes
   void start_launcher(message::StartLauncher order);
   void serve_launcher(std::uint32_t id);
@@ -99,6 +106,7 @@ class Guardian {
   void launch(WorkerState& worker);
   void start_afresh(WorkerState& worker, LauncherState& launcher,
                     const std::vector<std::string>& additions);
+  [[nodiscard]] std::string callers_in(const WorkerState& worker) const;
   [[nodiscard]] std::vector<std::string> worker_env(const WorkerState& worker);
   void forked(std::uint32_t id, pid_t pid);
   void stop_worker(const message::StopWorker& stop);
@@ -124,6 +132,8 @@ class Guardian {
   std::map<std::uint32_t, LauncherState> launchers_;
   Workers workers_;
   std::optional<std::uint64_t> oom_kills_;
+  UniqueFd status_;
+  bool status_changed_ = true;
 };
 
 }  // namespace ionian

@@ -1,15 +1,13 @@
 #include "lease/lease_book.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <limits>
 
 #include "gpu/split.hpp"
 #include "ionian/error.hpp"
 #include "ionian/log.hpp"
-#include "lease/satisfiable.hpp"
+#include "lease/policy.hpp"
 
 namespace ionian {
 namespace {
@@ -25,12 +23,6 @@ constexpr milliseconds kDriverTimeout{2000};
 constexpr milliseconds kFirstLook{5};
 constexpr milliseconds kLastLook{1000};
 
-std::string ticket_name(std::size_t slot) {
-  std::array<char, 32> name{};
-  std::snprintf(name.data(), name.size(), "ticket-%05zu", slot);
-  return name.data();
-}
-
 std::string lock_of(std::string_view uuid) {
   std::string name = "gpu-";
   for (const char c : uuid) {
@@ -39,13 +31,6 @@ std::string lock_of(std::string_view uuid) {
     name += plain ? c : '_';
   }
   return name;
-}
-
-/// Returns whether a wish for `wished` can be served with `device`: the same, or one a slice of the
-/// other.
-bool serves(const std::string& device, const std::string& wished) {
-  if (device == wished) return true;
-  return is_slice(device) != is_slice(wished) && gpu_of(device) == gpu_of(wished);
 }
 
 bool contains(const std::vector<std::string>& texts, const std::string& text) {
@@ -124,35 +109,6 @@ std::optional<std::vector<DeviceProcess>> LeaseBook::Impl::strangers(std::size_t
   return processes;
 }
 
-std::vector<Ticket> LeaseBook::Impl::read_tickets() const {
-  std::vector<Ticket> tickets;
-  // Slots are taken from the lowest, so the first file that does not exist ends them.
-  for (std::size_t slot = 0;; ++slot) {
-    const std::string name = ticket_name(slot);
-    const auto text = directory_.read(name);
-    if (!text) break;
-    if (!directory_.is_held(name)) continue;
-    if (auto record = LeaseRecord::parse(*text)) tickets.push_back({name, std::move(*record)});
-  }
-  std::sort(tickets.begin(), tickets.end(),
-            [](const Ticket& a, const Ticket& b) { return a.record.number < b.record.number; });
-  return tickets;
-}
-
-UniqueFd LeaseBook::Impl::enter(LeaseRecord& record) {
-  const UniqueFd book = open_book();
-  const auto tickets = read_tickets();
-  record.number = tickets.empty() ? 1 : tickets.back().record.number + 1;
-  for (std::size_t slot = 0;; ++slot) {
-    const std::string name = ticket_name(slot);
-    if (directory_.is_held(name)) continue;
-    UniqueFd ticket = directory_.try_lock(name);
-    if (!ticket) continue;
-    LockDirectory::write(ticket, record.to_string());
-    return ticket;
-  }
-}
-
 allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_free) const {
   allocator::State state(machine_);
   const auto now = sys::Clock::now();
@@ -172,57 +128,32 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_
   return state;
 }
 
-std::size_t LeaseBook::Impl::count_here(const Alternative& bound,
-                                        const LeaseRecord::Wish& wish) const {
-  if (bound.gpus.empty() || wish.uuids.empty()) return bound.count;
-  const bool slices = is_slice(inventory.devices[bound.gpus.front()].uuid);
-  if (slices == is_slice(wish.uuids.front())) return bound.count;
-  if (!slices) return std::min(bound.count, bound.gpus.size());
-  const auto each = std::count_if(bound.gpus.begin(), bound.gpus.end(), [&](std::size_t device) {
-    return gpu_of(inventory.devices[device].uuid) ==
-           gpu_of(inventory.devices[bound.gpus.front()].uuid);
-  });
-  return std::min(bound.count * static_cast<std::size_t>(each), bound.gpus.size());
+bool LeaseBook::Impl::may_fit(const LeaseRecord& asked) const {
+  const auto request = waiting(asked).waiting;
+  return std::any_of(request.alternatives.begin(), request.alternatives.end(),
+                     [&](Alternative alternative) {
+                       std::erase_if(alternative.gpus,
+                                     [&](const std::size_t gpu) { return is_leased(gpu); });
+                       return policy::possible(machine_, alternative);
+                     });
 }
 
-allocator::Waiting LeaseBook::Impl::waiting(const Ticket& ticket) const {
-  allocator::Waiting result;
-  result.request = ticket.record.number;
-  for (const auto& wish : ticket.record.wishes) {
-    try {
-      const auto request = GpuRequest::parse(wish.item);
-      const auto& item = request.alternatives().front();
-      Alternative bound{item.type, static_cast<std::size_t>(item.count), {}};
-      for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
-        const std::string& uuid = inventory.devices[i].uuid;
-        const bool wished =
-            std::any_of(wish.uuids.begin(), wish.uuids.end(),
-                        [&](const std::string& each) { return serves(uuid, each); });
-        if (inventory.devices[i].trouble.empty() && wished) bound.gpus.push_back(i);
-      }
-      bound.count = count_here(bound, wish);
-      result.alternatives.push_back(std::move(bound));
-    } catch (const GpuRequestError&) {
-      // Another version's, or nonsense: it claims nothing here.
-    }
-  }
-  return result;
-}
-
-void LeaseBook::Impl::add_queue(allocator::State& state, const std::vector<Ticket>& tickets) const {
-  for (const auto& ticket : tickets) {
-    auto each = waiting(ticket);
-    if (!each.alternatives.empty()) state.queue.push_back(std::move(each));
-  }
-}
-
-std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(std::uint64_t number) {
+std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(const LeaseRecord& asked) {
   const UniqueFd book = open_book();
+  // Most looks end here: to read the tickets of a thousand that wait takes milliseconds.
+  const bool fits = may_fit(asked);
+  if (!fits && asked.held.empty()) return std::nullopt;
+  const auto tickets = read_tickets();
+  if (!fits) {
+    const auto circle = wait_graph::deadlock(machine_, queue_of(tickets), asked.number);
+    if (!circle.empty()) throw_deadlock(asked, circle, tickets);
+    return std::nullopt;
+  }
   auto state = read_state();
-  add_queue(state, read_tickets());
+  add_queue(state, tickets);
   for (const auto& effect : allocator::step(state, allocator::Tick{}, sys::Clock::now())) {
     const auto* grant = std::get_if<allocator::Grant>(&effect);
-    if (grant == nullptr || grant->request != number) continue;
+    if (grant == nullptr || grant->request != asked.number) continue;
     Granted granted{grant->alternative, grant->gpus, {}, {}};
     for (const std::size_t gpu : grant->gpus) {
       if (is_slice(inventory.devices[gpu].uuid)) {
@@ -300,11 +231,6 @@ std::vector<LeaseStatus> LeaseBook::Impl::status() {
     all[i].strangers = std::move(*processes);
   }
   return all;
-}
-
-std::vector<Ticket> LeaseBook::Impl::tickets() {
-  const UniqueFd book = open_book();
-  return read_tickets();
 }
 
 std::vector<LeaseDemand> LeaseBook::Impl::wanted(const std::vector<std::string>& held,

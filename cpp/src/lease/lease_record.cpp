@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::string_view kFirstLine = "ionian 1";
 constexpr std::size_t kMaxWishes = 64;
+constexpr std::size_t kMaxCallers = 256;
 
 std::string on_one_line(std::string text) {
   for (char& c : text) {
@@ -45,7 +46,9 @@ std::string LeaseRecord::to_string() const {
   line("function", owner.function);
   line("run", owner.run);
   line("since_ns", std::to_string(owner.since_ns));
+  for (const auto& caller : owner.callers) line("caller", caller);
   if (number != 0) line("number", std::to_string(number));
+  for (const auto& uuid : held) line("held", uuid);
   for (const Wish& wish : wishes) {
     std::string value = wish.item;
     for (const auto& uuid : wish.uuids) value += " " + uuid;
@@ -76,6 +79,10 @@ std::optional<LeaseRecord> LeaseRecord::parse(std::string_view text) {
       owner.run = value;
     } else if (field == "since_ns") {
       good = read_number(value, owner.since_ns);
+    } else if (field == "caller" && owner.callers.size() < kMaxCallers) {
+      owner.callers.emplace_back(value);
+    } else if (field == "held" && record.held.size() < kMaxCallers) {
+      record.held.emplace_back(value);
     } else if (field == "number") {
       good = read_number(value, record.number);
     } else if (field == "wish" && record.wishes.size() < kMaxWishes) {

@@ -23,6 +23,7 @@ struct LeaseRecord {
   LeaseOwner owner;
   std::uint64_t number = 0;  // tickets: the place in the queue
   std::vector<Wish> wishes;  // tickets: in order of preference
+  std::vector<std::string> held;  // tickets: GPUs of the calls that wait for this request
   bool operator==(const LeaseRecord&) const = default;
 
   [[nodiscard]] std::string to_string() const;

@@ -1,0 +1,208 @@
+// The queue of the lease book: tickets in, the order of service and explanations out.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "gpu/split.hpp"
+#include "ionian/error.hpp"
+#include "lease/call_chain.hpp"
+#include "lease/explain.hpp"
+#include "lease/lease_book.hpp"
+#include "lease/satisfiable.hpp"
+
+namespace ionian {
+namespace {
+
+std::string ticket_name(std::size_t slot) {
+  std::array<char, 32> name{};
+  std::snprintf(name.data(), name.size(), "ticket-%05zu", slot);
+  return name.data();
+}
+
+/// Returns whether a wish for `wished` can be served with `device`: the same, or one a slice of the
+/// other.
+bool serves(const std::string& device, const std::string& wished) {
+  if (device == wished) return true;
+  return is_slice(device) != is_slice(wished) && gpu_of(device) == gpu_of(wished);
+}
+
+}  // namespace
+
+std::vector<Ticket> LeaseBook::Impl::read_tickets() {
+  std::vector<Ticket> tickets;
+  // Slots are taken from the lowest, so the first file that does not exist ends them.
+  for (std::size_t slot = 0;; ++slot) {
+    const std::string name = ticket_name(slot);
+    const auto text = directory_.read(name);
+    if (!text) break;
+    if (!directory_.is_held(name)) continue;
+    if (auto record = LeaseRecord::parse(*text)) tickets.push_back({name, std::move(*record)});
+  }
+  std::sort(tickets.begin(), tickets.end(),
+            [](const Ticket& a, const Ticket& b) { return a.record.number < b.record.number; });
+  queue_length_ = static_cast<int>(tickets.size());
+  return tickets;
+}
+
+LeaseTicket Ticket::public_view() const {
+  std::string request;
+  for (const auto& wish : record.wishes) request += (request.empty() ? "" : ", ") + wish.item;
+  if (record.wishes.size() > 1) request = "[" + request + "]";
+  return {record.number, std::move(request), record.owner};
+}
+
+LeaseRecord LeaseBook::Impl::record_of(const GpuRequest& request, LeaseOwner owner,
+                                       const std::vector<std::string>& held_by_ancestors) const {
+  LeaseRecord record;
+  record.owner = std::move(owner);
+  record.held = held_by_ancestors;
+  for (const auto& item : request.alternatives()) {
+    LeaseRecord::Wish wish{item.to_string(), {}};
+    const auto bound = bind(item, inventory, options.match, held_by_ancestors);
+    for (const std::size_t gpu : bound.gpus) wish.uuids.push_back(inventory.devices[gpu].uuid);
+    record.wishes.push_back(std::move(wish));
+  }
+  return record;
+}
+
+UniqueFd LeaseBook::Impl::enter(LeaseRecord& record) {
+  const UniqueFd book = open_book();
+  const auto tickets = read_tickets();
+  record.number = tickets.empty() ? 1 : tickets.back().record.number + 1;
+  for (std::size_t slot = 0;; ++slot) {
+    const std::string name = ticket_name(slot);
+    if (directory_.is_held(name)) continue;
+    UniqueFd ticket = directory_.try_lock(name);
+    if (!ticket) continue;
+    LockDirectory::write(ticket, record.to_string());
+    return ticket;
+  }
+}
+
+std::size_t LeaseBook::Impl::count_here(const Alternative& bound,
+                                        const LeaseRecord::Wish& wish) const {
+  if (bound.gpus.empty() || wish.uuids.empty()) return bound.count;
+  const bool slices = is_slice(inventory.devices[bound.gpus.front()].uuid);
+  if (slices == is_slice(wish.uuids.front())) return bound.count;
+  if (!slices) return std::min(bound.count, bound.gpus.size());
+  const auto each = std::count_if(bound.gpus.begin(), bound.gpus.end(), [&](std::size_t device) {
+    return gpu_of(inventory.devices[device].uuid) ==
+           gpu_of(inventory.devices[bound.gpus.front()].uuid);
+  });
+  return std::min(bound.count * static_cast<std::size_t>(each), bound.gpus.size());
+}
+
+wait_graph::Request LeaseBook::Impl::waiting(const LeaseRecord& record) const {
+  wait_graph::Request result;
+  result.waiting.request = record.number;
+  for (std::size_t i = 0; i < inventory.devices.size() && !record.held.empty(); ++i) {
+    const std::string& uuid = inventory.devices[i].uuid;
+    if (std::any_of(record.held.begin(), record.held.end(),
+                    [&](const std::string& each) { return serves(uuid, each); })) {
+      result.held.push_back(i);
+    }
+  }
+  for (const auto& wish : record.wishes) {
+    try {
+      const auto request = GpuRequest::parse(wish.item);
+      const auto& item = request.alternatives().front();
+      Alternative bound{item.type, static_cast<std::size_t>(item.count), {}};
+      for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
+        const std::string& uuid = inventory.devices[i].uuid;
+        const bool wished =
+            std::any_of(wish.uuids.begin(), wish.uuids.end(),
+                        [&](const std::string& each) { return serves(uuid, each); });
+        if (inventory.devices[i].trouble.empty() && wished) bound.gpus.push_back(i);
+      }
+      bound.count = count_here(bound, wish);
+      result.waiting.alternatives.push_back(std::move(bound));
+    } catch (const GpuRequestError&) {
+      // Another version's, or nonsense: it claims nothing here.
+    }
+  }
+  return result;
+}
+
+void LeaseBook::Impl::add_queue(allocator::State& state, const std::vector<Ticket>& tickets) const {
+  for (auto& each : queue_of(tickets)) state.queue.push_back(std::move(each.waiting));
+}
+
+std::vector<wait_graph::Request> LeaseBook::Impl::queue_of(
+    const std::vector<Ticket>& tickets) const {
+  std::vector<wait_graph::Request> queue;
+  for (const auto& ticket : tickets) {
+    auto each = waiting(ticket.record);
+    if (!each.waiting.alternatives.empty()) queue.push_back(std::move(each));
+  }
+  wait_graph::let_nested_pass(machine_, queue);
+  return queue;
+}
+
+void LeaseBook::Impl::throw_deadlock(const LeaseRecord& asked,
+                                     const std::vector<std::uint64_t>& circle,
+                                     const std::vector<Ticket>& tickets) const {
+  std::string request;
+  std::string chains;
+  for (const std::uint64_t number : circle) {
+    const auto ticket =
+        std::find_if(tickets.begin(), tickets.end(),
+                     [&](const Ticket& each) { return each.record.number == number; });
+    const LeaseTicket shown = ticket->public_view();
+    if (number == asked.number) request = shown.request;
+    chains += "\n  " + call_chain(shown.owner) + " waits for " + shown.request + " and keeps " +
+              gpu_names(ticket->record.held, inventory);
+  }
+  throw LeaseDeadlockError(
+      "[gpu=" + request +
+      "] it would wait for ever: calls that wait for each other hold the GPUs that they need" +
+      chains +
+      "\nnext: call the inner function with .local(...), run the outer one without gpu=, or run "
+      "fewer of them at once");
+}
+
+LeaseExplanation LeaseBook::Impl::explain(const GpuRequest& request, LeaseRecord asked) {
+  const bool queued = asked.number != 0;
+  LeaseExplanation result;
+  auto gpus = status();
+  auto all = tickets();
+  if (!queued) asked.number = all.empty() ? 1 : all.back().record.number + 1;
+  std::vector<Ticket> counted = all;
+  if (!queued) counted.push_back({"", asked});
+  std::vector<allocator::Waiting> ahead;
+  wait_graph::Request mine = waiting(asked);
+  for (auto& each : queue_of(counted)) {
+    if (each.waiting.request == asked.number) break;
+    ahead.push_back(std::move(each.waiting));
+  }
+  std::vector<std::string> items;
+  for (const auto& wish : asked.wishes) items.push_back(wish.item);
+  result = ionian::explain(machine_, std::move(gpus), ahead, mine.waiting, items);
+  result.request = request.to_string();
+  result.queued = queued;
+  try {
+    if (!queued) check_satisfiable(request, inventory, options.match, {});
+  } catch (const UnsatisfiableError& error) {
+    result.never = error.what();
+  }
+  for (const auto& each : ahead) {
+    const auto ticket = std::find_if(all.begin(), all.end(), [&](const Ticket& other) {
+      return other.record.number == each.request;
+    });
+    result.queue.push_back(ticket->public_view());
+  }
+  for (const auto& ticket : all) {
+    if (std::none_of(ahead.begin(), ahead.end(), [&](const auto& each) {
+          return each.request == ticket.record.number;
+        })) {
+      result.queue.push_back(ticket.public_view());
+    }
+  }
+  return result;
+}
+
+std::vector<Ticket> LeaseBook::Impl::tickets() {
+  const UniqueFd book = open_book();
+  return read_tickets();
+}
+
+}  // namespace ionian
