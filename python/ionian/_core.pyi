@@ -105,10 +105,12 @@ class LeaseOwner:
     function: str
     run: str
     since_ns: int
+    callers: list[str]  # the calls that it is nested in, outermost first
 
 @final
 class LeaseStatus:
     uuid: str
+    type: str
     state: str  # "free" | "leased" | "external" | "unusable"
     owner: LeaseOwner | None
     strangers: list[DeviceProcess]
@@ -119,6 +121,33 @@ class LeaseTicket:
     number: int
     request: str
     owner: LeaseOwner
+
+@final
+class LeaseKept:
+    uuid: str
+    request: int
+
+@final
+class LeaseObstacles:
+    item: str
+    count: int
+    possible: bool  # False: this machine can never grant it
+    free: list[str]
+    busy: list[str]
+    kept: list[LeaseKept]
+
+@final
+class LeaseExplanation:
+    """Why a request is not granted now; ``str()`` is what people read."""
+
+    request: str
+    queued: bool  # it stands in the queue; False: asked what would be
+    never: str  # why this machine can never grant it, "" if it can
+    grant: list[str]  # UUIDs that it would get now; empty if it must wait
+    position: int  # requests ahead
+    alternatives: list[LeaseObstacles]
+    gpus: list[LeaseStatus]
+    queue: list[LeaseTicket]
 
 @final
 class Lease:
@@ -154,7 +183,19 @@ class LeaseBook:
     ) -> Lease: ...
     def status(self) -> list[LeaseStatus]: ...
     def queue(self) -> list[LeaseTicket]: ...
-    def explain(self, request: GpuRequest) -> str: ...
+    def leases(self) -> list[LeaseStatus]:
+        """Every leased GPU of this machine, also those that the inventory does not have."""
+    def explain(
+        self,
+        request: GpuRequest,
+        *,
+        held_by_ancestors: Sequence[str] = (),
+        app: str = "",
+        function: str = "",
+        run: str = "",
+        callers: Sequence[str] = (),
+    ) -> LeaseExplanation:
+        """Enters no queue. If that run's function waits already, its request is explained."""
 
 # ---- exec: the caller's side ------------------------------------------------------------------------
 
@@ -174,6 +215,7 @@ class Executor:
         match: str = "upgrade",
         lock_dir: str = "",
         held_by_ancestors: Sequence[str] = (),
+        callers: Sequence[str] = (),
     ) -> None:
         """Starts the guardian. ``simulate=None`` means what IONIAN_GPUS says."""
     @property
@@ -196,6 +238,7 @@ class Executor:
         buffer_containers: int = 0,
         scaledown_window: float = 60.0,
         timeout: float = 0.0,
+        lease_timeout: float = 0.0,
     ) -> Pool:
         """Raises UnsatisfiableError, LeaseDeadlockError. 0 means no limit. ``setup`` goes to each worker."""
     def next_event(self) -> Event | None:

@@ -73,7 +73,8 @@ class App:
 
         ``gpu``: what it runs on: "A10G", "H100:8", ["H100", "A100-80GB:2"], "any"; None for CPUs.
         ``name``: its name in the app. ``env``: environment variables of its workers.
-        ``timeout``: seconds that one call may take. ``min_containers``, ``max_containers``,
+        ``timeout``: seconds that one call may take; ``lease_timeout``: that it may wait for GPUs,
+        then LeaseTimeoutError says who holds them. ``min_containers``, ``max_containers``,
         ``buffer_containers``: workers kept, allowed, and started ahead under load.
         ``scaledown_window``: seconds after which an idle worker ends.
         ``serialized``: send the function by value, so that it can be nested.

@@ -103,6 +103,18 @@ class Function:
         """Runs the function in this process; a coroutine function returns its coroutine."""
         return self.raw(*args, **kwargs)
 
+    def explain(self) -> _core.LeaseExplanation:
+        """Returns why the function's GPUs are not granted now: ``print(f.explain())``.
+
+        In an open run whose call waits it is that request's place in the queue; else what would become
+        of a call made now. Raises InvalidError if the function has no ``gpu=``.
+        """
+        from .machine import explain
+
+        if self.options.gpu is None:
+            raise InvalidError(f"[{self.name}] it has no gpu=, so it waits for none")
+        return explain(self.options.gpu, self.app._session, self.app.name or "", self.name)
+
     def _spawn(self, /, *args: Any, **kwargs: Any) -> FunctionCall:
         head, buffers = serialization.dumps_call(args, kwargs)
         call = self.pool().submit(head, buffers)
@@ -134,6 +146,7 @@ class Function:
             "gpu": self.options.gpu.texts() if self.options.gpu is not None else None,
             "env": self.options.env,
             "timeout": self.options.timeout,
+            "lease_timeout": self.options.lease_timeout or None,
             "serialized": self.options.serialized,
         }
         return _by_value, (self.app.name, self.raw, self.name, options)

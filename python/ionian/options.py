@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ _OLD_NAMES = {
     "concurrency_limit": "max_containers",
     "container_idle_timeout": "scaledown_window",
 }
-_NAMES = "gpu name env timeout min_containers max_containers buffer_containers scaledown_window serialized".split()
+_NAMES = "gpu name env timeout lease_timeout min_containers max_containers buffer_containers scaledown_window serialized".split()
 _DEFAULT_TIMEOUT = 300.0
 _DEFAULT_WINDOW = 60.0
 _MOST = 1_000_000
@@ -37,6 +38,7 @@ class Options:
     gpu: _core.GpuRequest | None = None
     env: dict[str, str] = field(default_factory=dict)
     timeout: float = _DEFAULT_TIMEOUT
+    lease_timeout: float = 0.0
     min_containers: int = 0
     max_containers: int = 0
     buffer_containers: int = 0
@@ -70,6 +72,9 @@ class Options:
             gpu=gpu,
             env=_environment(given.get("env")),
             timeout=_seconds(given, "timeout", _DEFAULT_TIMEOUT, optional=False),
+            lease_timeout=_seconds(given, "lease_timeout", 0.0, optional=True)
+            if given.get("lease_timeout") is not None
+            else 0.0,
             min_containers=minimum,
             max_containers=maximum,
             buffer_containers=_count(given, "buffer_containers"),
@@ -137,6 +142,22 @@ def _seconds(given: dict[str, Any], name: str, default: float, *, optional: bool
             )
         )
     return float(value)
+
+
+def default_lease_timeout() -> float:
+    """Returns IONIAN_LEASE_TIMEOUT in seconds, 0 if it is not set: for functions that say nothing."""
+    text = os.environ.get("IONIAN_LEASE_TIMEOUT", "")
+    if not text:
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= sys.float_info.max:
+        raise InvalidError(
+            f"[IONIAN_LEASE_TIMEOUT] expected seconds, more than 0, got {_shown(text)}"
+        )
+    return value
 
 
 def _environment(value: object) -> dict[str, str]:

@@ -36,6 +36,7 @@ struct LeaseOwner {
 struct LeaseStatus {
   enum class State { kFree, kLeased, kExternal, kUnusable };
   std::string uuid;
+  std::string type = {};  // the model, as in `gpu=`
   State state = State::kFree;
   std::optional<LeaseOwner> owner;       // kLeased
   std::vector<DeviceProcess> strangers;  // kExternal
@@ -81,7 +82,7 @@ struct LeaseExplanation {
   std::vector<LeaseObstacles> alternatives;
   std::vector<LeaseStatus> gpus;
   std::vector<LeaseTicket> queue;  // in the order in which they are served
-  [[nodiscard]] std::string to_string(const Inventory& inventory) const;
+  [[nodiscard]] std::string to_string() const;
 };
 
 /// GPUs held. Move-only; the destructor frees them at once.
@@ -167,8 +168,11 @@ class LeaseBook {
   [[nodiscard]] Lease acquire(const GpuRequest& request, LeaseOwner owner,
                               std::optional<std::chrono::milliseconds> timeout = std::nullopt);
 
-  /// Returns what would become of a request made now, without making it: it enters no queue.
-  [[nodiscard]] LeaseExplanation explain(const GpuRequest& request) const;
+  /// Returns what would become of a request made now, without making it: it enters no queue. If
+  /// `asker` (a run and a function) waits already, it is that request which is explained.
+  [[nodiscard]] LeaseExplanation explain(const GpuRequest& request,
+                                         const std::vector<std::string>& held_by_ancestors = {},
+                                         const LeaseOwner& asker = {}) const;
 
   /// Returns a descriptor that becomes readable when some lock or ticket of this machine changes,
   /// also because its holder was killed. Call `drain_changes` after each wake-up.
@@ -177,6 +181,8 @@ class LeaseBook {
 
   /// Returns the state of every GPU of the inventory, in its order.
   [[nodiscard]] std::vector<LeaseStatus> status() const;
+  /// Returns every GPU that is leased on this machine, also those that the inventory does not have.
+  [[nodiscard]] std::vector<LeaseStatus> leases() const;
   /// Returns the waiting requests in the order in which they are served.
   [[nodiscard]] std::vector<LeaseTicket> queue() const;
   /// Returns what waiting requests lack that could be granted with GPUs of `held` (UUIDs that this

@@ -71,7 +71,7 @@ void Guardian::explain(WorkerState& worker) {
   const auto now = sys::Clock::now();
   if (now - worker.explained_at < seconds(1)) return;
   worker.explained_at = now;
-  const std::string text = worker.waiter->explain().to_string(book_->inventory());
+  const std::string text = worker.waiter->explain().to_string();
   message::send(caller_, message::Waiting{worker.order.worker, text});
 }
 

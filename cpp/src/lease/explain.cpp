@@ -6,7 +6,6 @@
 #include <map>
 #include <set>
 
-#include "lease/call_chain.hpp"
 #include "lease/policy.hpp"
 
 namespace ionian {
@@ -59,8 +58,17 @@ std::string state_of(const LeaseStatus& status) {
 
 class Sentence {
  public:
-  Sentence(const LeaseExplanation& explanation, const Inventory& inventory)
-      : explanation_(explanation), inventory_(inventory) {}
+  explicit Sentence(const LeaseExplanation& explanation) : explanation_(explanation) {}
+
+  /// Returns "H100 GPU-1, H100 GPU-2".
+  [[nodiscard]] std::string names(const std::vector<std::string>& uuids) const {
+    std::string text;
+    for (const auto& uuid : uuids) {
+      const std::string type = status(uuid).type;
+      text += (text.empty() ? "" : ", ") + (type.empty() ? "" : type + " ") + uuid;
+    }
+    return text;
+  }
 
   /// Returns "needs 2 x H100; 1 free (H100 GPU-1); 1 leased by ana, … (H100 GPU-2)".
   std::string operator()(const LeaseObstacles& obstacles) const {
@@ -85,7 +93,7 @@ class Sentence {
 
  private:
   [[nodiscard]] std::string in_brackets(const std::vector<std::string>& uuids) const {
-    return uuids.empty() ? "" : " (" + gpu_names(uuids, inventory_) + ")";
+    return uuids.empty() ? "" : " (" + names(uuids) + ")";
   }
   static void add(std::vector<std::pair<std::string, std::vector<std::string>>>& held,
                   const std::string& what, const std::string& uuid) {
@@ -109,7 +117,6 @@ class Sentence {
   }
 
   const LeaseExplanation& explanation_;
-  const Inventory& inventory_;
 };
 
 }  // namespace
@@ -172,11 +179,12 @@ LeaseExplanation explain(const Machine& machine, std::vector<LeaseStatus> gpus,
   return explanation;
 }
 
-std::string LeaseExplanation::to_string(const Inventory& inventory) const {
+std::string LeaseExplanation::to_string() const {
   if (!never.empty()) return request + " can never be granted here: " + never;
+  const Sentence sentence(*this);
   if (!grant.empty()) {
     return request + (queued ? " is about to be granted: " : " would be granted now: ") +
-           gpu_names(grant, inventory);
+           sentence.names(grant);
   }
   const auto free = std::count_if(gpus.begin(), gpus.end(), [](const LeaseStatus& each) {
     return each.state == LeaseStatus::State::kFree;
@@ -186,7 +194,6 @@ std::string LeaseExplanation::to_string(const Inventory& inventory) const {
                      (position == 0 ? "next in line"
                                     : std::to_string(position) +
                                           (position == 1 ? " request" : " requests") + " ahead");
-  const Sentence sentence(*this, inventory);
   for (const auto& obstacles : alternatives) {
     text += "\n  " + obstacles.item + " " + sentence(obstacles);
   }

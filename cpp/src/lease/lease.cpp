@@ -119,9 +119,13 @@ void LeaseBook::check(const GpuRequest& request, const std::vector<std::string>&
   check_satisfiable(request, impl_->inventory, impl_->options.match, held_by_ancestors, asker);
 }
 
-LeaseExplanation LeaseBook::explain(const GpuRequest& request) const {
-  return impl_->explain(request, impl_->record_of(request, {}, {}));
+LeaseExplanation LeaseBook::explain(const GpuRequest& request,
+                                    const std::vector<std::string>& held_by_ancestors,
+                                    const LeaseOwner& asker) const {
+  return impl_->explain(request, impl_->record_of(request, asker, held_by_ancestors));
 }
+
+std::vector<LeaseStatus> LeaseBook::leases() const { return impl_->leases(); }
 
 LeaseWaiter LeaseBook::request(const GpuRequest& request, LeaseOwner owner,
                                const std::vector<std::string>& held_by_ancestors) {
@@ -145,7 +149,7 @@ Lease LeaseBook::acquire(const GpuRequest& request, LeaseOwner owner,
     if (now >= deadline) {
       throw LeaseTimeoutError("[gpu=" + request.to_string() + "] not granted within " +
                               std::to_string(timeout->count()) + " ms\n" +
-                              waiter.explain().to_string(impl_->inventory));
+                              waiter.explain().to_string());
     }
     auto wait = waiter.retry_after();
     if (timeout) wait = std::min(wait, std::chrono::ceil<milliseconds>(deadline - now));

@@ -202,7 +202,10 @@ sys::TimePoint LeaseBook::Impl::next_look() const {
 void LeaseBook::Impl::write_owner(const Granted& granted, const LeaseOwner& owner) {
   LeaseRecord record;
   record.owner = owner;
-  for (const auto& lock : granted.locks) LockDirectory::write(lock, record.to_string());
+  for (std::size_t i = 0; i < granted.locks.size(); ++i) {
+    record.gpu = inventory.devices[granted.gpus[i]].type;
+    LockDirectory::write(granted.locks[i], record.to_string());
+  }
 }
 
 std::vector<LeaseStatus> LeaseBook::Impl::status() {
@@ -212,6 +215,7 @@ std::vector<LeaseStatus> LeaseBook::Impl::status() {
     for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
       LeaseStatus status;
       status.uuid = inventory.devices[i].uuid;
+      status.type = inventory.devices[i].type;
       if (is_leased(i)) {
         status.state = LeaseStatus::State::kLeased;
         status.owner = owner_of(i);
@@ -229,6 +233,25 @@ std::vector<LeaseStatus> LeaseBook::Impl::status() {
     if (!processes || processes->empty()) continue;
     all[i].state = LeaseStatus::State::kExternal;
     all[i].strangers = std::move(*processes);
+  }
+  return all;
+}
+
+std::vector<LeaseStatus> LeaseBook::Impl::leases() {
+  std::vector<LeaseStatus> all;
+  const UniqueFd book = open_book();
+  for (const auto& name : directory_.names("gpu-")) {
+    // A GPU's lock that is shared stands for its slices, whose own locks follow.
+    if (directory_.held(name) != Hold::kExclusive) continue;
+    LeaseStatus status;
+    status.uuid = name.substr(4);
+    if (const auto slice = status.uuid.rfind('_'); slice != std::string::npos)
+      status.uuid[slice] = '/';
+    status.state = LeaseStatus::State::kLeased;
+    auto record = LeaseRecord::parse(directory_.read(name).value_or(""));
+    status.owner = record ? std::move(record->owner) : LeaseOwner{};
+    if (record) status.type = std::move(record->gpu);
+    all.push_back(std::move(status));
   }
   return all;
 }

@@ -57,6 +57,7 @@ class LeaseBook::Impl {
   void write_owner(const Granted& granted, const LeaseOwner& owner);
 
   std::vector<LeaseStatus> status();
+  std::vector<LeaseStatus> leases();
   std::vector<Ticket> tickets();
   /// `asked` without a number is asked about as if it were to enter now.
   LeaseExplanation explain(const GpuRequest& request, LeaseRecord asked);

@@ -161,10 +161,16 @@ void LeaseBook::Impl::throw_deadlock(const LeaseRecord& asked,
 }
 
 LeaseExplanation LeaseBook::Impl::explain(const GpuRequest& request, LeaseRecord asked) {
-  const bool queued = asked.number != 0;
-  LeaseExplanation result;
   auto gpus = status();
   auto all = tickets();
+  for (const auto& ticket : all) {
+    const LeaseOwner& owner = ticket.record.owner;
+    if (asked.number == 0 && !owner.run.empty() && owner.run == asked.owner.run &&
+        owner.function == asked.owner.function) {
+      asked = ticket.record;
+    }
+  }
+  const bool queued = asked.number != 0;
   if (!queued) asked.number = all.empty() ? 1 : all.back().record.number + 1;
   std::vector<Ticket> counted = all;
   if (!queued) counted.push_back({"", asked});
@@ -176,12 +182,14 @@ LeaseExplanation LeaseBook::Impl::explain(const GpuRequest& request, LeaseRecord
   }
   std::vector<std::string> items;
   for (const auto& wish : asked.wishes) items.push_back(wish.item);
-  result = ionian::explain(machine_, std::move(gpus), ahead, mine.waiting, items);
+  LeaseExplanation result = ionian::explain(machine_, std::move(gpus), ahead, mine.waiting, items);
   result.request = request.to_string();
   result.queued = queued;
   try {
-    if (!queued) check_satisfiable(request, inventory, options.match, {});
+    if (!queued) check_satisfiable(request, inventory, options.match, asked.held, asked.owner);
   } catch (const UnsatisfiableError& error) {
+    result.never = error.what();
+  } catch (const LeaseDeadlockError& error) {
     result.never = error.what();
   }
   for (const auto& each : ahead) {

@@ -47,6 +47,7 @@ std::string LeaseRecord::to_string() const {
   line("run", owner.run);
   line("since_ns", std::to_string(owner.since_ns));
   for (const auto& caller : owner.callers) line("caller", caller);
+  if (!gpu.empty()) line("gpu", gpu);
   if (number != 0) line("number", std::to_string(number));
   for (const auto& uuid : held) line("held", uuid);
   for (const Wish& wish : wishes) {
@@ -75,6 +76,8 @@ std::optional<LeaseRecord> LeaseRecord::parse(std::string_view text) {
       owner.app = value;
     } else if (field == "function") {
       owner.function = value;
+    } else if (field == "gpu") {
+      record.gpu = value;
     } else if (field == "run") {
       owner.run = value;
     } else if (field == "since_ns") {

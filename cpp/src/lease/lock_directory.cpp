@@ -1,13 +1,16 @@
 #include "lease/lock_directory.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <span>
+#include <string_view>
 #include <thread>
 
 #include "base/syscall.hpp"
@@ -150,6 +153,20 @@ std::optional<std::string> LockDirectory::read(const std::string& name) const {
     text.append(buffer.data(), static_cast<std::size_t>(size));
   }
   return text;
+}
+
+std::vector<std::string> LockDirectory::names(const std::string& prefix) const {
+  std::vector<std::string> found;
+  UniqueFd copy(::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  DIR* listing = copy ? ::fdopendir(copy.get()) : nullptr;
+  if (listing == nullptr) throw_errno("list the lock directory " + path_, errno);
+  static_cast<void>(copy.release());  // the listing's now
+  while (const dirent* entry = ::readdir(listing)) {
+    if (std::string_view(entry->d_name).starts_with(prefix)) found.emplace_back(entry->d_name);
+  }
+  ::closedir(listing);
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 int LockDirectory::watch() {

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ionian/fd.hpp"
 
@@ -41,6 +42,9 @@ class LockDirectory {
   static void write(const UniqueFd& lock, const std::string& text);
   /// Returns what the file says, nullopt if there is none.
   [[nodiscard]] std::optional<std::string> read(const std::string& name) const;
+
+  /// Returns the names of files that begin with `prefix`, sorted.
+  [[nodiscard]] std::vector<std::string> names(const std::string& prefix) const;
 
   /// Returns a descriptor that is readable after a lock was released or written to; -1 if the
   /// kernel has no watch to give.
