@@ -121,10 +121,9 @@ void bind_executor(py::module_& m) {
                        std::string match, std::string lock_dir, std::vector<std::string> held,
                        std::vector<std::string> callers) {
              const py::gil_scoped_release release;
-             return std::make_shared<Executor>(
-                 ionian::ExecutorOptions{std::move(guardian), std::move(app), std::move(simulate),
-                                         std::move(match), std::move(lock_dir), std::move(held),
-                                         std::move(callers)});
+             return std::make_shared<Executor>(ionian::ExecutorOptions{
+                 std::move(guardian), std::move(app), std::move(simulate), std::move(match),
+                 std::move(lock_dir), std::move(held), std::move(callers)});
            }),
            py::kw_only(), py::arg("guardian"), py::arg("app"), py::arg("simulate") = py::none(),
            py::arg("match") = "upgrade", py::arg("lock_dir") = "",
@@ -168,7 +167,8 @@ void bind_executor(py::module_& m) {
           py::kw_only(), py::arg("launcher"), py::arg("name"), py::arg("gpu"), py::arg("setup"),
           py::arg("min_containers") = 0, py::arg("max_containers") = 0,
           py::arg("buffer_containers") = 0, py::arg("scaledown_window") = 60.0,
-          py::arg("timeout") = 0.0, py::arg("lease_timeout") = 0.0, "Raises UnsatisfiableError, LeaseDeadlockError.")
+          py::arg("timeout") = 0.0, py::arg("lease_timeout") = 0.0,
+          "Raises UnsatisfiableError, LeaseDeadlockError.")
       .def(
           "next_event",
           [](Executor& self) -> std::optional<ionian::ExecutorEvent> {

@@ -144,6 +144,7 @@ void bind_lease(py::module_& m) {
       .def_static("default_lock_dir", &LeaseBook::default_lock_dir)
       .def("check", &LeaseBook::check, py::arg("request"),
            py::arg("held_by_ancestors") = std::vector<std::string>{},
+           py::arg("asker") = LeaseOwner{},
            "Raises UnsatisfiableError or LeaseDeadlockError if the request can never be granted.")
       .def("acquire", &acquire, py::arg("request"), py::kw_only(), py::arg("app") = "",
            py::arg("function") = "", py::arg("timeout") = py::none(),

@@ -172,7 +172,12 @@ class LeaseBook:
     ) -> None: ...
     @staticmethod
     def default_lock_dir() -> str: ...
-    def check(self, request: GpuRequest, held_by_ancestors: Sequence[str] = ()) -> None: ...
+    def check(
+        self,
+        request: GpuRequest,
+        held_by_ancestors: Sequence[str] = (),
+        asker: LeaseOwner = ...,
+    ) -> None: ...
     def acquire(
         self,
         request: GpuRequest,

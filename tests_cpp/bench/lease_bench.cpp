@@ -1,5 +1,6 @@
-// Leases over real locks and real processes: how soon a GPU is free after SIGKILL of its holder, how
-// soon the next in line has it, and how soon a deadlock is an error. p50 and p99 are counters, in µs.
+// Leases over real locks and real processes: how soon a GPU is free after SIGKILL of its holder,
+// how soon the next in line has it, and how soon a deadlock is an error. p50 and p99 are counters,
+// in µs.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 #include <poll.h>

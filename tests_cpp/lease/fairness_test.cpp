@@ -2,8 +2,8 @@
 // what it did with CLOCK_MONOTONIC; a checker reads the logs afterwards.
 //
 // A log's hold interval lies inside the real one (written after the grant, and before the release),
-// so two that overlap prove a GPU held twice, and a checker that is silent about a younger request's
-// grant is silent about a real one only if the older one still fitted beside it.
+// so two that overlap prove a GPU held twice, and a checker that is silent about a younger
+// request's grant is silent about a real one only if the older one still fitted beside it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -39,9 +39,9 @@ std::int64_t now_ns() {
 struct Entry {
   std::string process;
   std::size_t count = 0;
-  std::int64_t asks = 0;     // before it enters the queue
-  std::int64_t entered = 0;  // after
-  std::int64_t granted = 0;  // after
+  std::int64_t asks = 0;      // before it enters the queue
+  std::int64_t entered = 0;   // after
+  std::int64_t granted = 0;   // after
   std::int64_t released = 0;  // before
   std::set<std::string> gpus;
 };
@@ -129,8 +129,8 @@ std::vector<std::string> held_twice(const std::vector<Entry>& entries) {
 }
 
 /// I5: returns which older request was passed by a younger one that took what it needed. All of one
-/// model, so every two requests conflict; a younger one may go first only where the older one, which
-/// has not come to look yet, still fits beside it.
+/// model, so every two requests conflict; a younger one may go first only where the older one,
+/// which has not come to look yet, still fits beside it.
 std::vector<std::string> passed(const std::vector<Entry>& entries) {
   std::vector<std::string> wrong;
   for (const auto& young : entries) {
@@ -143,8 +143,7 @@ std::vector<std::string> passed(const std::vector<Entry>& entries) {
     for (const auto& old : entries) {
       const bool older = old.entered != 0 && old.entered < young.asks;
       if (!older || old.granted == 0 || old.granted < young.granted) continue;
-      if (kGpus - held < old.count)
-        wrong.push_back(old.process + " passed by " + young.process);
+      if (kGpus - held < old.count) wrong.push_back(old.process + " passed by " + young.process);
     }
   }
   return wrong;
@@ -183,8 +182,8 @@ class FairnessTest : public ::testing::Test {
   }
   void expect_fair(std::size_t grants) {
     const auto all = entries();
-    const auto granted = std::count_if(all.begin(), all.end(),
-                                       [](const Entry& each) { return each.granted != 0; });
+    const auto granted =
+        std::count_if(all.begin(), all.end(), [](const Entry& each) { return each.granted != 0; });
     EXPECT_GE(static_cast<std::size_t>(granted), grants);
     EXPECT_THAT(held_twice(all), ::testing::IsEmpty());
     EXPECT_THAT(passed(all), ::testing::IsEmpty());
@@ -221,7 +220,8 @@ TEST_F(FairnessTest, ProcessesThatAreKilledAtAnyMoment_CostNobodyAGpuOrATurn) {
 }
 
 TEST(FairnessChecker, SeesAGpuHeldTwice) {
-  const std::vector<Entry> entries{{"a", 1, 1, 2, 3, 9, {"GPU-0"}}, {"b", 1, 1, 2, 8, 10, {"GPU-0"}}};
+  const std::vector<Entry> entries{{"a", 1, 1, 2, 3, 9, {"GPU-0"}},
+                                   {"b", 1, 1, 2, 8, 10, {"GPU-0"}}};
   EXPECT_EQ(held_twice(entries).size(), 1U);
 }
 

@@ -7,7 +7,14 @@ namespace {
 
 LeaseRecord record() {
   LeaseRecord record;
-  record.owner = {123, 1000, "alice", "digits", "train", "00ff", 1'700'000'000'000'000'000, {"digits.main (H100 GPU-c)"}};
+  record.owner = {123,
+                  1000,
+                  "alice",
+                  "digits",
+                  "train",
+                  "00ff",
+                  1'700'000'000'000'000'000,
+                  {"digits.main (H100 GPU-c)"}};
   record.number = 42;
   record.held = {"GPU-c"};
   record.wishes = {{"H100:2", {"GPU-a", "GPU-b"}}, {"any", {}}};

@@ -63,9 +63,9 @@ struct LeaseObstacles {
     std::uint64_t request = 0;  // number of the ticket
     bool operator==(const Kept&) const = default;
   };
-  std::string item;       // "H100:2"
-  std::size_t count = 0;  // GPUs that it needs at once
-  bool possible = true;   // false: this machine can never grant it
+  std::string item;               // "H100:2"
+  std::size_t count = 0;          // GPUs that it needs at once
+  bool possible = true;           // false: this machine can never grant it
   std::vector<std::string> free;  // could be had now
   std::vector<std::string> busy;  // leased, used outside ionian, or out of order: `gpus` says which
   std::vector<Kept> kept;         // free, but a request that came earlier has a claim on them
@@ -75,8 +75,8 @@ struct LeaseObstacles {
 /// Why a request is not granted now, as data. `to_string` is what the CLI and the errors print.
 struct LeaseExplanation {
   std::string request;
-  bool queued = false;  // it stands in the queue; false: asked what would be
-  std::string never;    // why this machine can never grant it, "" if it can
+  bool queued = false;             // it stands in the queue; false: asked what would be
+  std::string never;               // why this machine can never grant it, "" if it can
   std::vector<std::string> grant;  // UUIDs that it would get now; empty if it must wait
   std::size_t position = 0;        // requests ahead in the queue; 0 means next
   std::vector<LeaseObstacles> alternatives;

@@ -105,7 +105,7 @@ class Pool {
   std::string waiting;    // why its first worker is not granted GPUs, "" if it is not waiting
   std::optional<sys::TimePoint> tell_waiting_at;
   sys::TimePoint unleased_since{};  // when its last lease went
-  std::exception_ptr broken;  // its launcher failed: every call gets this
+  std::exception_ptr broken;        // its launcher failed: every call gets this
 };
 
 class Executor {

@@ -10,7 +10,8 @@ namespace ionian {
 
 /// Returns what the allocator would do for `asked`, which comes after `ahead`, on a machine whose
 /// GPUs are as `gpus` says (one for each, in their order), and what stands in its way: `grant`,
-/// `position` and `alternatives` are filled in, named by `items` where `asked` has them, and `gpus`.
+/// `position` and `alternatives` are filled in, named by `items` where `asked` has them, and
+/// `gpus`.
 LeaseExplanation explain(const Machine& machine, std::vector<LeaseStatus> gpus,
                          const std::vector<allocator::Waiting>& ahead,
                          const allocator::Waiting& asked, const std::vector<std::string>& items);

@@ -130,12 +130,11 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_
 
 bool LeaseBook::Impl::may_fit(const LeaseRecord& asked) const {
   const auto request = waiting(asked).waiting;
-  return std::any_of(request.alternatives.begin(), request.alternatives.end(),
-                     [&](Alternative alternative) {
-                       std::erase_if(alternative.gpus,
-                                     [&](const std::size_t gpu) { return is_leased(gpu); });
-                       return policy::possible(machine_, alternative);
-                     });
+  return std::any_of(
+      request.alternatives.begin(), request.alternatives.end(), [&](Alternative alternative) {
+        std::erase_if(alternative.gpus, [&](const std::size_t gpu) { return is_leased(gpu); });
+        return policy::possible(machine_, alternative);
+      });
 }
 
 std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(const LeaseRecord& asked) {

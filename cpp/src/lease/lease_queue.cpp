@@ -144,9 +144,9 @@ void LeaseBook::Impl::throw_deadlock(const LeaseRecord& asked,
   std::string request;
   std::string chains;
   for (const std::uint64_t number : circle) {
-    const auto ticket =
-        std::find_if(tickets.begin(), tickets.end(),
-                     [&](const Ticket& each) { return each.record.number == number; });
+    const auto ticket = std::find_if(tickets.begin(), tickets.end(), [&](const Ticket& each) {
+      return each.record.number == number;
+    });
     const LeaseTicket shown = ticket->public_view();
     if (number == asked.number) request = shown.request;
     chains += "\n  " + call_chain(shown.owner) + " waits for " + shown.request + " and keeps " +
@@ -199,9 +199,8 @@ LeaseExplanation LeaseBook::Impl::explain(const GpuRequest& request, LeaseRecord
     result.queue.push_back(ticket->public_view());
   }
   for (const auto& ticket : all) {
-    if (std::none_of(ahead.begin(), ahead.end(), [&](const auto& each) {
-          return each.request == ticket.record.number;
-        })) {
+    if (std::none_of(ahead.begin(), ahead.end(),
+                     [&](const auto& each) { return each.request == ticket.record.number; })) {
       result.queue.push_back(ticket.public_view());
     }
   }

@@ -21,9 +21,9 @@ struct LeaseRecord {
     bool operator==(const Wish&) const = default;
   };
   LeaseOwner owner;
-  std::string gpu = {};  // locks: the model
-  std::uint64_t number = 0;  // tickets: the place in the queue
-  std::vector<Wish> wishes;  // tickets: in order of preference
+  std::string gpu = {};           // locks: the model
+  std::uint64_t number = 0;       // tickets: the place in the queue
+  std::vector<Wish> wishes;       // tickets: in order of preference
   std::vector<std::string> held;  // tickets: GPUs of the calls that wait for this request
   bool operator==(const LeaseRecord&) const = default;
 

@@ -65,8 +65,7 @@ std::string what_exists(const Inventory& inventory) {
 }
 
 void check_satisfiable(const GpuRequest& request, const Inventory& inventory, GpuMatch match,
-                       const std::vector<std::string>& held_by_ancestors,
-                       const LeaseOwner& asker) {
+                       const std::vector<std::string>& held_by_ancestors, const LeaseOwner& asker) {
   const std::string origin = "[gpu=" + request.to_string() + "] ";
   if (!fits(request, inventory, match, {})) {
     const std::string near = nearest(request.alternatives().front(), inventory);
@@ -89,9 +88,9 @@ void check_satisfiable(const GpuRequest& request, const Inventory& inventory, Gp
   }
   if (!held_by_ancestors.empty() && !fits(request, inventory, match, held_by_ancestors)) {
     throw LeaseDeadlockError(
-        origin + "it would wait for ever for a GPU that its own caller holds\nchain: " +
-        call_chain(asker) + "\nheld by the calls it is nested in: " +
-        gpu_names(held_by_ancestors, inventory) +
+        origin +
+        "it would wait for ever for a GPU that its own caller holds\nchain: " + call_chain(asker) +
+        "\nheld by the calls it is nested in: " + gpu_names(held_by_ancestors, inventory) +
         "\nnext: call the function with .local(...) to run it on the caller's GPU, or make "
         "the outer function run without gpu=");
   }

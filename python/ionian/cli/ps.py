@@ -23,8 +23,8 @@ def ps(as_json: bool) -> None:
 
     Of other users' runs it shows what they hold and wait for. `ionian gpus` shows the GPUs themselves.
     """
-    # The inventory does not matter: leases and tickets are in the lock directory.
-    book = _core.LeaseBook(_core.read_inventory(simulate=""), check_strangers=False)
+    # Which GPUs there are does not matter: leases and tickets are in the lock directory.
+    book = _core.LeaseBook(_core.read_inventory(processes=False), check_strangers=False)
     runs, leases, queue = _runs.find_runs(), book.leases(), book.queue()
     if as_json:
         data = {

@@ -86,7 +86,7 @@ def _listed(runs: list[_runs.Run]) -> str:
 
 def _others(prefix: str) -> list[_core.LeaseOwner]:
     """Returns the holders and waiters of other users whose run begins like that."""
-    book = _core.LeaseBook(_core.read_inventory(simulate=""), check_strangers=False)
+    book = _core.LeaseBook(_core.read_inventory(processes=False), check_strangers=False)
     owners = [lease.owner for lease in book.leases()] + [ticket.owner for ticket in book.queue()]
     return [
         owner
