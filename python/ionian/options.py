@@ -25,7 +25,10 @@ _OLD_NAMES = {
     "concurrency_limit": "max_containers",
     "container_idle_timeout": "scaledown_window",
 }
-_NAMES = "gpu name env timeout lease_timeout min_containers max_containers buffer_containers scaledown_window serialized".split()
+_NAMES = (
+    "gpu name env timeout lease_timeout min_containers max_containers buffer_containers "
+    "scaledown_window serialized"
+).split()
 _DEFAULT_TIMEOUT = 300.0
 _DEFAULT_WINDOW = 60.0
 _MOST = 1_000_000

@@ -197,23 +197,23 @@ class FairnessTest : public ::testing::Test {
 TEST_F(FairnessTest, AGangOfEightIsServedInItsTurnWhileSingleRequestsKeepComing) {
   std::vector<pid_t> small;
   for (int i = 0; i < 10; ++i) small.push_back(start(1, 1'000'000));
-  const pid_t gang = start(kGpus, 5);
+  const pid_t gang = start(kGpus, 25);
   wait_for(gang);  // ends only if it was served
   for (const pid_t child : small) kill(child);
-  expect_fair(5 + small.size());
+  expect_fair(25 + small.size());
 }
 
 TEST_F(FairnessTest, ProcessesThatAreKilledAtAnyMoment_CostNobodyAGpuOrATurn) {
   std::vector<pid_t> stay;
-  for (const std::size_t count : {1U, 1U, 2U, 3U, 8U}) stay.push_back(start(count, 12));
+  for (const std::size_t count : {1U, 1U, 2U, 3U, 8U}) stay.push_back(start(count, 60));
   std::mt19937 random(7);
-  for (int i = 0; i < 12; ++i) {
+  for (int i = 0; i < 40; ++i) {
     const pid_t victim = start(1 + random() % 4, 1'000'000);
     ::usleep(random() % 8000);  // where it is by then is the point
     kill(victim);
   }
   for (const pid_t child : stay) wait_for(child);
-  expect_fair(5 * 12);
+  expect_fair(5 * 60);
   LeaseBook book(machines::dgx_h100(), {directory.path("locks"), GpuMatch::kUpgrade, true});
   EXPECT_TRUE(book.queue().empty());
   EXPECT_TRUE(book.leases().empty());
