@@ -151,5 +151,51 @@ BENCHMARK(Look)
     ->ArgsProduct({{1, 100, 900}, {0, 1}})
     ->Unit(benchmark::kMicrosecond);
 
+/// So many processes wait for one GPU; each takes it in its turn and ends. Counted: how long each
+/// of them had to wait for the one before it.
+void ServeProcesses(benchmark::State& state) {
+  const testing::TemporaryDirectory locks;
+  const auto any = GpuRequest::parse("any");
+  const auto count = static_cast<std::size_t>(state.range(0));
+  std::vector<double> samples;
+  for (auto _ : state) {
+    auto [read, write] = sys::pipe();
+    LeaseBook book(machines::one_a10g(), {locks.path(), GpuMatch::kUpgrade, true});
+    Lease held = book.acquire(any, me());
+    std::vector<pid_t> children;
+    for (std::size_t i = 0; i < count; ++i) {
+      const pid_t child = ::fork();
+      if (child == 0) {
+        LeaseBook mine(machines::one_a10g(), {locks.path(), GpuMatch::kUpgrade, true});
+        const Lease lease = mine.acquire(any, me());
+        [[maybe_unused]] const ssize_t written = ::write(write.get(), "x", 1);
+        ::_exit(0);
+      }
+      children.push_back(child);
+    }
+    while (book.queue().size() < count) ::usleep(20'000);
+    auto before = Clock::now();
+    const auto begin = before;
+    held.release();
+    for (std::size_t i = 0; i < count; ++i) {
+      char byte = 0;
+      if (::read(read.get(), &byte, 1) != 1) state.SkipWithError("a waiter ended without its turn");
+      samples.push_back(since_us(before));
+      before = Clock::now();
+    }
+    state.SetIterationTime(since_us(begin) / 1e6);
+    for (const pid_t child : children) ::waitpid(child, nullptr, 0);
+  }
+  report(state, std::move(samples));
+}
+BENCHMARK(ServeProcesses)
+    ->ArgName("waiting")
+    ->Arg(10)
+    ->Arg(100)
+    ->Arg(1000)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(1);
+
 }  // namespace
 }  // namespace ionian
