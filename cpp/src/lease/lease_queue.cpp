@@ -33,10 +33,10 @@ std::vector<Ticket> LeaseBook::Impl::read_tickets() {
   // Slots are taken from the lowest, so the first file that does not exist ends them.
   for (std::size_t slot = 0;; ++slot) {
     const std::string name = ticket_name(slot);
-    const auto text = directory_.read(name);
-    if (!text) break;
-    if (!directory_.is_held(name)) continue;
-    if (auto record = LeaseRecord::parse(*text)) tickets.push_back({name, std::move(*record)});
+    const auto look = directory_.look(name);
+    if (!look) break;
+    if (!look->held) continue;
+    if (auto record = LeaseRecord::parse(look->text)) tickets.push_back({name, std::move(*record)});
   }
   std::sort(tickets.begin(), tickets.end(),
             [](const Ticket& a, const Ticket& b) { return a.record.number < b.record.number; });

@@ -107,7 +107,8 @@ UniqueFd LockDirectory::try_lock(const std::string& name, Hold hold) {
 }
 
 UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milliseconds limit) {
-  const auto deadline = sys::Clock::now() + limit;
+  auto deadline = sys::Clock::now() + limit;
+  timespec taken{};  // by whoever holds it
   auto pause = std::chrono::microseconds(20);
   for (;;) {
     // The file has to exist before it can be opened for reading; after that no event is made.
@@ -118,8 +119,15 @@ UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milli
       continue;
     }
     if (flock_now(file, LOCK_EX)) {
-      if (still_there(file, name)) return file;
-      continue;
+      if (!still_there(file, name)) continue;
+      ::futimens(file.get(), nullptr);
+      return file;
+    }
+    struct stat info {};
+    if (::fstat(file.get(), &info) == 0 &&
+        (info.st_mtim.tv_sec != taken.tv_sec || info.st_mtim.tv_nsec != taken.tv_nsec)) {
+      taken = info.st_mtim;
+      deadline = sys::Clock::now() + limit;
     }
     if (sys::Clock::now() > deadline) return {};
     std::this_thread::sleep_for(pause);
@@ -144,6 +152,17 @@ void LockDirectory::write(const UniqueFd& lock, const std::string& text) {
 std::optional<std::string> LockDirectory::read(const std::string& name) const {
   const UniqueFd file = open_file(name, O_RDONLY);
   if (!file) return std::nullopt;
+  return read_text(file);
+}
+
+std::optional<LockDirectory::Look> LockDirectory::look(const std::string& name) const {
+  const UniqueFd file = open_file(name, O_RDONLY);
+  if (!file) return std::nullopt;
+  if (flock_now(file, LOCK_EX)) return Look{};
+  return Look{true, read_text(file)};
+}
+
+std::string LockDirectory::read_text(const UniqueFd& file) {
   std::string text;
   std::array<char, 4096> buffer;  // NOLINT: filled by read
   while (text.size() < kLongestText) {
@@ -151,6 +170,7 @@ std::optional<std::string> LockDirectory::read(const std::string& name) const {
     if (size < 0 && errno == EINTR) continue;
     if (size <= 0) break;
     text.append(buffer.data(), static_cast<std::size_t>(size));
+    if (static_cast<std::size_t>(size) < buffer.size()) break;
   }
   return text;
 }

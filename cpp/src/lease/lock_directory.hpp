@@ -30,13 +30,22 @@ class LockDirectory {
   /// Takes the lock `name` if nobody holds it, or with kShared nobody exclusively; empty if
   /// somebody does. The file is made if need be.
   UniqueFd try_lock(const std::string& name, Hold hold = Hold::kExclusive);
-  /// Takes the lock `name` for writing down something, for as long as the result lives; waits for
-  /// at most `limit`, then returns an empty descriptor. Its release is no event.
+  /// Takes the lock `name` for writing down something, for as long as the result lives. Returns an
+  /// empty descriptor if the same holder keeps it for `limit`; a crowd that takes turns is waited
+  /// for: each taker renews the file's time stamp. Its release is no event.
   UniqueFd lock_briefly(const std::string& name, std::chrono::milliseconds limit);
   /// Returns how the lock `name` is held. Call it only while holding the lock that orders all
   /// takers: it holds the lock itself for a moment.
   [[nodiscard]] Hold held(const std::string& name) const;
   [[nodiscard]] bool is_held(const std::string& name) const { return held(name) != Hold::kNone; }
+
+  struct Look {
+    bool held = false;
+    std::string text = {};  // if it is held
+  };
+  /// Returns whether the lock is held and what its file says then; nullopt if there is no file. As
+  /// with `held`.
+  [[nodiscard]] std::optional<Look> look(const std::string& name) const;
 
   /// Replaces what the file of a held lock says.
   static void write(const UniqueFd& lock, const std::string& text);
@@ -55,6 +64,7 @@ class LockDirectory {
  private:
   void open_directory();
   [[nodiscard]] UniqueFd open_file(const std::string& name, int flags) const;
+  static std::string read_text(const UniqueFd& file);
   [[nodiscard]] bool still_there(const UniqueFd& file, const std::string& name) const;
 
   std::string path_;
