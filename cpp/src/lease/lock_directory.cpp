@@ -22,6 +22,8 @@ namespace {
 
 /// A lock file is a page of text at most; whatever else lies there is not read.
 constexpr std::size_t kLongestText = std::size_t{64} << 10;
+constexpr std::chrono::microseconds kShortestPause{20};
+constexpr std::chrono::milliseconds kLongestPause{250};
 
 bool flock_now(const UniqueFd& file, int operation) {
   for (;;) {
@@ -107,9 +109,9 @@ UniqueFd LockDirectory::try_lock(const std::string& name, Hold hold) {
 }
 
 UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milliseconds limit) {
-  auto deadline = sys::Clock::now() + limit;
+  const auto begin = sys::Clock::now();
+  auto deadline = begin + limit;
   timespec taken{};  // by whoever holds it
-  auto pause = std::chrono::microseconds(20);
   for (;;) {
     // The file has to exist before it can be opened for reading; after that no event is made.
     UniqueFd file = open_file(name, O_RDONLY);
@@ -130,8 +132,10 @@ UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milli
       deadline = sys::Clock::now() + limit;
     }
     if (sys::Clock::now() > deadline) return {};
-    std::this_thread::sleep_for(pause);
-    pause = std::min(pause * 2, std::chrono::microseconds(2000));
+    // In proportion to the wait so far: a crowd that looks often keeps the holder from the
+    // processor.
+    std::this_thread::sleep_for(std::clamp<sys::Clock::duration>((sys::Clock::now() - begin) / 8,
+                                                                 kShortestPause, kLongestPause));
   }
 }
 
