@@ -90,6 +90,47 @@ asan tsan: %: build/%/build.ninja
 	cmake --build --preset $@
 	ctest --preset $@ -j $(JOBS)
 
+# Needs clang. FUZZ_SECONDS for each target; what is new goes to build/fuzz/corpus, a crash to
+# build/fuzz/crashes, for `build/fuzz/tests_cpp/fuzz/fuzz_<name> FILE`.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS = $(patsubst tests_cpp/fuzz/fuzz_%.cpp,%,$(wildcard tests_cpp/fuzz/fuzz_*.cpp))
+.PHONY: fuzz coverage cppcheck
+fuzz: build/fuzz/build.ninja  ## every fuzz target for FUZZ_SECONDS
+	cmake --build --preset fuzz
+	@for name in $(FUZZ_TARGETS); do \
+	  mkdir -p build/fuzz/corpus/$$name build/fuzz/crashes; \
+	  echo "fuzz: $$name"; \
+	  build/fuzz/tests_cpp/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 \
+	    -malloc_limit_mb=256 -print_final_stats=1 -artifact_prefix=build/fuzz/crashes/$$name- \
+	    build/fuzz/corpus/$$name tests_cpp/fuzz/corpus/$$name 2>build/fuzz/$$name.log \
+	    || { tail -n 40 build/fuzz/$$name.log; exit 1; }; \
+	  grep -E 'number_of_executed_units|peak_rss_mb' build/fuzz/$$name.log; \
+	done
+# Needs clang and llvm: lines and branches of what must be covered whole.
+COVERED := cpp/src/gpu/gpu_request_parser.cpp cpp/src/gpu/text.cpp cpp/src/gpu/visible_devices.cpp \
+  cpp/src/exec/frame.cpp cpp/src/base/wire.cpp cpp/src/exec/message.hpp \
+  cpp/src/lease/lease_record.cpp cpp/src/lease/allocator.cpp cpp/src/lease/policy.cpp \
+  cpp/src/lease/satisfiable.cpp
+COVERING := gpu/gpu_test lease/lease_test exec/exec_test $(FUZZ_TARGETS:%=fuzz/replay_%)
+coverage: build/coverage/build.ninja  ## lines and branches of parser, decoder and allocator
+	cmake --build --preset coverage --target $(notdir $(COVERING))
+	@rm -rf build/coverage/profiles && mkdir -p build/coverage/profiles
+	@for name in $(FUZZ_TARGETS); do \
+	  LLVM_PROFILE_FILE=build/coverage/profiles/replay-%p.profraw \
+	    build/coverage/tests_cpp/fuzz/replay_$$name tests_cpp/fuzz/corpus/$$name || exit 1; \
+	done
+	@for room in gpu lease exec; do \
+	  LLVM_PROFILE_FILE=$(CURDIR)/build/coverage/profiles/$$room-%p.profraw \
+	    build/coverage/tests_cpp/$$room/$${room}_test --gtest_brief=1 \
+	    --gtest_filter='-Executor*:ExecutorFault*' || exit 1; \
+	done
+	@llvm-profdata merge -sparse build/coverage/profiles/*.profraw -o build/coverage/all.profdata
+	@llvm-cov report -instr-profile=build/coverage/all.profdata \
+	  $(COVERING:%=-object build/coverage/tests_cpp/%) $(COVERED) | tee build/coverage/report.txt
+cppcheck:  ## cppcheck over the core, where it is installed
+	cppcheck --quiet --std=c++20 --enable=warning,performance,portability --inline-suppr \
+	  --suppressions-list=cpp/.cppcheck --error-exitcode=1 -j $(JOBS) -I cpp/include -I cpp/src cpp/src
+
 .PHONY: bench bench-multi
 bench: $(PACKAGE) build/release/build.ninja  ## every benchmark
 	cmake --build --preset release

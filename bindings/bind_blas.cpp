@@ -151,7 +151,7 @@ Arguments parse_arguments(PyObject* const* given, Py_ssize_t count, PyObject* ke
 }
 
 py::object matmul(const Arguments& given) {
-  const py::object out_ = given[Arguments::kOut];
+  const py::object given_out = given[Arguments::kOut];
   const py::object out_dtype = given[Arguments::kOutDtype];
   BoundArray a = as_array(given[Arguments::kA], "a", false);
   BoundArray b = as_array(given[Arguments::kB], "b", false);
@@ -180,8 +180,8 @@ py::object matmul(const Arguments& given) {
   options.bias = take(bias, Arguments::kBias);
   options.scale_a = take(scale_a, Arguments::kScaleA);
   options.scale_b = take(scale_b, Arguments::kScaleB);
-  py::object result = out_;
-  if (out_.is_none()) {
+  py::object result = given_out;
+  if (given_out.is_none()) {
     std::array<std::int64_t, Array::kMaxDims> shape{};
     std::size_t ndim = result_shape(a.array, b.array, shape);
     if (a_is_vector) {
@@ -194,7 +194,7 @@ py::object matmul(const Arguments& given) {
     result = new_like(a, {shape.data(), ndim}, dtype);
   }
   BoundArray out = as_array(result, "out", true);
-  if (!out_.is_none() && !out_dtype.is_none() && out.array.dtype != parse_dtype(out_dtype))
+  if (!given_out.is_none() && !out_dtype.is_none() && out.array.dtype != parse_dtype(out_dtype))
     unknown("out_dtype", py::repr(out_dtype), "that of out, where out is given");
   const auto again = [](Array& array, std::size_t at) {  // the dimension that a vector lacks
     for (std::size_t i = array.ndim; i > at; --i) {

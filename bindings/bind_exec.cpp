@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <tuple>
 #include <unordered_map>
 
 #include "bindings.hpp"
@@ -38,6 +39,14 @@ struct GroupHandle {
 
 std::chrono::nanoseconds from_seconds(double seconds) {
   return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min(seconds, 1e9) * 1e9));
+}
+
+/// max_retries, backoff_coefficient, initial_delay and max_delay in seconds.
+using RetryFields = std::tuple<std::uint32_t, double, double, double>;
+
+ionian::RetryPolicy retry_policy(const RetryFields& fields) {
+  const auto& [most, coefficient, initial_delay, max_delay] = fields;
+  return {most, coefficient, from_seconds(initial_delay), from_seconds(max_delay)};
 }
 
 TimePoint deadline_after(const std::optional<double>& seconds) {
@@ -149,7 +158,8 @@ void bind_executor(py::module_& m) {
           [](const ExecutorPtr& self, std::uint32_t launcher, std::string name,
              std::optional<ionian::GpuRequest> gpu, const py::bytes& setup,
              std::size_t min_containers, std::size_t max_containers, std::size_t buffer_containers,
-             double scaledown_window, double timeout, double lease_timeout) {
+             double scaledown_window, double timeout, double startup_timeout, double lease_timeout,
+             double grace, const RetryFields& retries, bool single_use) {
             ionian::PoolOptions options;
             options.launcher = launcher;
             options.name = std::move(name);
@@ -161,14 +171,21 @@ void bind_executor(py::module_& m) {
             options.scaledown_window = from_seconds(scaledown_window);
             options.timeout = from_seconds(timeout);
             options.lease_timeout = from_seconds(lease_timeout);
+            options.startup_timeout = from_seconds(startup_timeout);
+            options.grace = from_seconds(grace);
+            options.retries = retry_policy(retries);
+            options.single_use = single_use;
             const py::gil_scoped_release release;
             return PoolHandle{self, self->create_pool(std::move(options))};
           },
           py::kw_only(), py::arg("launcher"), py::arg("name"), py::arg("gpu"), py::arg("setup"),
           py::arg("min_containers") = 0, py::arg("max_containers") = 0,
           py::arg("buffer_containers") = 0, py::arg("scaledown_window") = 60.0,
-          py::arg("timeout") = 0.0, py::arg("lease_timeout") = 0.0,
-          "Raises UnsatisfiableError, LeaseDeadlockError.")
+          py::arg("timeout") = 0.0, py::arg("startup_timeout") = 0.0,
+          py::arg("lease_timeout") = 0.0, py::arg("grace") = 5.0,
+          py::arg("retries") = RetryFields(0, 1.0, 0.0, 0.0), py::arg("single_use") = false,
+          "`retries`: most of them, coefficient, first delay, longest delay. Raises "
+          "UnsatisfiableError, LeaseDeadlockError.")
       .def(
           "next_event",
           [](Executor& self) -> std::optional<ionian::ExecutorEvent> {
@@ -279,13 +296,16 @@ void bind_calls(py::module_& m) {
           },
           py::arg("limit"), py::arg("timeout") = py::none())
       .def("cancel", [](GroupHandle& self) {
+        std::vector<CallPtr> alive;
         for (const auto& [id, weak] : self.calls) {
-          if (const CallPtr alive = weak.lock()) self.executor->cancel(alive, false);
+          if (CallPtr call = weak.lock()) alive.push_back(std::move(call));
         }
         self.calls.clear();
+        self.executor->cancel(alive, false);
       });
   m.attr("RETURNED") = static_cast<std::uint32_t>(ionian::ReplyStatus::kReturned);
   m.attr("RAISED") = static_cast<std::uint32_t>(ionian::ReplyStatus::kRaised);
+  m.attr("REFUSED") = static_cast<std::uint32_t>(ionian::ReplyStatus::kRefused);
 }
 
 }  // namespace

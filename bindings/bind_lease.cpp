@@ -22,6 +22,7 @@ using ionian::LeaseBook;
 using ionian::LeaseOwner;
 using ionian::LeaseStatus;
 using ionian::LeaseTicket;
+using ionian::Quarantine;
 using std::chrono::milliseconds;
 
 /// How long Ctrl-C may go unnoticed.
@@ -39,8 +40,10 @@ const char* state_name(LeaseStatus::State state) {
       return "leased";
     case LeaseStatus::State::kExternal:
       return "external";
-    case LeaseStatus::State::kUnusable:
-      return "unusable";
+    case LeaseStatus::State::kDraining:
+      return "draining";
+    case LeaseStatus::State::kQuarantined:
+      return "quarantined";
   }
   return "free";
 }
@@ -113,6 +116,20 @@ void bind_lease(py::module_& m) {
         for (const auto& caller : self.callers) callers.append(text(caller));
         return callers;
       });
+  py::class_<Quarantine>(m, "Quarantine", "Why a GPU is not granted although nobody holds it.")
+      .def_readonly("uuid", &Quarantine::uuid)
+      .def_property_readonly("reason", [](const Quarantine& self) { return text(self.reason); })
+      .def_property_readonly("action", [](const Quarantine& self) { return text(self.action); })
+      .def_readonly("xid", &Quarantine::xid)
+      .def_readonly("finder", &Quarantine::finder)
+      .def_property_readonly("found_now",
+                             [](const Quarantine& self) { return text(self.found_now); })
+      .def_property_readonly(
+          "probe_in",
+          [](const Quarantine& self) {
+            return std::chrono::duration<double>(self.probe_in).count();
+          },
+          "Seconds.");
   py::class_<LeaseStatus>(m, "LeaseStatus", "What one GPU is doing.")
       .def_property_readonly("uuid", [](const LeaseStatus& self) { return text(self.uuid); })
       .def_property_readonly("type", [](const LeaseStatus& self) { return text(self.type); })
@@ -120,7 +137,9 @@ void bind_lease(py::module_& m) {
                              [](const LeaseStatus& self) { return state_name(self.state); })
       .def_readonly("owner", &LeaseStatus::owner)
       .def_readonly("strangers", &LeaseStatus::strangers)
-      .def_property_readonly("reason", [](const LeaseStatus& self) { return text(self.reason); });
+      .def_property_readonly("left", [](const LeaseStatus& self) { return text(self.left); })
+      .def_readonly("draining_since_ns", &LeaseStatus::draining_since_ns)
+      .def_readonly("quarantine", &LeaseStatus::quarantine);
   py::class_<LeaseTicket>(m, "LeaseTicket", "One waiting request.")
       .def_readonly("number", &LeaseTicket::number)
       .def_property_readonly("request", [](const LeaseTicket& self) { return text(self.request); })
@@ -136,8 +155,11 @@ void bind_lease(py::module_& m) {
   py::class_<LeaseBook>(m, "LeaseBook", "The lock directory and an inventory together.")
       .def(py::init([](const ionian::Inventory& inventory, const std::string& lock_dir,
                        const std::string& match, bool check_strangers) {
-             return LeaseBook(inventory,
-                              {lock_dir, ionian::parse_gpu_match(match), check_strangers});
+             auto options = ionian::LeaseBookOptions::from_environment();
+             options.lock_dir = lock_dir;
+             options.match = ionian::parse_gpu_match(match);
+             options.check_strangers = check_strangers;
+             return LeaseBook(inventory, options);
            }),
            py::arg("inventory"), py::kw_only(), py::arg("lock_dir") = "",
            py::arg("match") = "upgrade", py::arg("check_strangers") = true)
@@ -150,6 +172,8 @@ void bind_lease(py::module_& m) {
            py::arg("function") = "", py::arg("timeout") = py::none(),
            "Waits for GPUs; seconds. Ctrl-C interrupts it.")
       .def("status", &LeaseBook::status, py::call_guard<py::gil_scoped_release>())
+      .def("probe", &LeaseBook::probe, py::call_guard<py::gil_scoped_release>(),
+           "Probes every quarantined GPU now.")
       .def("queue", &LeaseBook::queue, py::call_guard<py::gil_scoped_release>())
       .def("leases", &LeaseBook::leases, py::call_guard<py::gil_scoped_release>())
       .def(

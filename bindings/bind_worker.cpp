@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings.hpp"
+#include "cuda/context_health.hpp"
 #include "cuda/driver.hpp"
 #include "cuda/fork_safety.hpp"
 #include "exec/launcher.hpp"
@@ -86,6 +87,9 @@ void bind_worker(py::module_& m) {
       .def("forget", &Launcher::forget, "In the forked child: lets go of what is the launcher's.");
   m.def("cuda_reason", &ionian::cuda::driver_reason,
         "Why there is no CUDA driver, \"\" if there is one. Initialises nothing.");
+  m.def(
+      "cuda_broken", &ionian::cuda::broken_context,
+      "\"\" if no CUDA context of this process is broken, else the error that all its calls get.");
   m.def("cuda_initialised", &ionian::cuda::initialised,
         "\"\" if this process may fork and use CUDA in the child, else what speaks against it.");
 }

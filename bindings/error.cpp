@@ -28,6 +28,11 @@ py::object make_exception(const ionian::Error& error) {
     exception.attr("cause") = death.cause;
     exception.attr("gpus") = death.gpus;
     exception.attr("log_tail") = py::bytes(death.log_tail).attr("decode")("utf-8", "replace");
+  } else if (const auto* unhealthy = dynamic_cast<const ionian::GpuUnhealthyError*>(&error)) {
+    exception.attr("uuid") = unhealthy->fault.uuid;
+    exception.attr("xid") =
+        unhealthy->fault.xid == 0 ? py::none() : py::object(py::int_(unhealthy->fault.xid));
+    exception.attr("action") = unhealthy->fault.action;
   }
   return exception;
 }

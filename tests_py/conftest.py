@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pathlib
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ HERE = os.path.dirname(__file__)
 sys.path[:0] = [HERE, os.path.join(HERE, "api")]
 
 from audit import open_descriptors, processes_of  # noqa: E402
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def has_gpu() -> str:

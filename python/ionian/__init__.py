@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .ranks import rank as rank
     from .ranks import spmd as spmd
     from .ranks import world_size as world_size
+    from .retries import Retries as Retries
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ __all__ = [
     "Error",
     "Function",
     "FunctionCall",
+    "Retries",
     "blas",
     "comm",
     "communicator",
@@ -65,6 +67,7 @@ _HOMES = {
     "Error": "exception",
     "Function": "function",
     "FunctionCall": "call",
+    "Retries": "retries",
     "communicator": "ranks",
     "enable_output": "machine",
     "inventory": "machine",

@@ -108,13 +108,25 @@ class LeaseOwner:
     callers: list[str]  # the calls that it is nested in, outermost first
 
 @final
+class Quarantine:
+    uuid: str
+    reason: str
+    action: str
+    xid: int  # 0: none
+    finder: LeaseOwner
+    found_now: str
+    probe_in: float  # seconds
+
+@final
 class LeaseStatus:
     uuid: str
     type: str
-    state: str  # "free" | "leased" | "external" | "unusable"
+    state: str  # "free" | "leased" | "external" | "draining" | "quarantined"
     owner: LeaseOwner | None
     strangers: list[DeviceProcess]
-    reason: str
+    left: str
+    draining_since_ns: int
+    quarantine: Quarantine | None
 
 @final
 class LeaseTicket:
@@ -186,6 +198,7 @@ class LeaseBook:
         function: str = "",
         timeout: float | None = None,
     ) -> Lease: ...
+    def probe(self) -> None: ...
     def status(self) -> list[LeaseStatus]: ...
     def queue(self) -> list[LeaseTicket]: ...
     def leases(self) -> list[LeaseStatus]:
@@ -205,6 +218,7 @@ class LeaseBook:
 # ---- exec: the caller's side ------------------------------------------------------------------------
 
 RETURNED: int  # Call.result()[0]: the pickled value
+REFUSED: int  # the same, and another attempt would be no use
 RAISED: int  # a pickled (type name, message, traceback text, pickled exception or None)
 
 @final
@@ -243,9 +257,15 @@ class Executor:
         buffer_containers: int = 0,
         scaledown_window: float = 60.0,
         timeout: float = 0.0,
+        startup_timeout: float = 0.0,
         lease_timeout: float = 0.0,
+        grace: float = 5.0,
+        retries: tuple[int, float, float, float] = (0, 1.0, 0.0, 0.0),
+        single_use: bool = False,
     ) -> Pool:
-        """Raises UnsatisfiableError, LeaseDeadlockError. 0 means no limit. ``setup`` goes to each worker."""
+        """Raises UnsatisfiableError, LeaseDeadlockError. 0 means no limit. ``setup`` goes to each worker.
+        ``retries``: most of them, coefficient, first and longest delay. ``grace``: for a body that was
+        told to end."""
     def next_event(self) -> Event | None:
         """Blocks, without the GIL, for what a person should see; None once the executor is closed."""
     def stop(self) -> None:
@@ -294,7 +314,7 @@ class Call:
         """Has an eventfd written when the call is done, at once if it is."""
     def unwatch(self, eventfd: int) -> None: ...
     def result(self) -> tuple[int, Any, list[Any]]:
-        """(RETURNED | RAISED, head, buffers) of a call that is done: ``pickle.loads(head, buffers=buffers)``.
+        """(RETURNED | RAISED | REFUSED, head, buffers) of a call that is done: ``pickle.loads(head, buffers=buffers)``.
         Raises WorkerDiedError and the like, FunctionTimeoutError, RemoteError when cancelled."""
     def cancel(self, terminate: bool = False) -> None: ...
 
@@ -464,5 +484,6 @@ def nccl_path() -> str: ...
 def cuda_reason() -> str:
     """Returns why there is no CUDA driver, "" if there is one. Initialises nothing."""
 
+def cuda_broken() -> str: ...
 def cuda_initialised() -> str:
     """Returns "" if this process may fork and use CUDA in the child, else what speaks against it."""

@@ -14,7 +14,7 @@ import threading
 import traceback
 import warnings
 
-from . import _core, _runtime
+from . import _core, _environment, _runtime
 
 _SETUP_FD = 7  # Worker::kSetupFd
 
@@ -63,7 +63,9 @@ def reseed() -> None:
 def _load(setup: bytes) -> None:
     from .entry import load_main
 
-    load_main(pickle.loads(setup))
+    description = pickle.loads(setup)
+    _environment.set_later(description.pop("env"))
+    load_main(description)
 
 
 def _become_worker() -> None:

@@ -14,13 +14,12 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import _core, _rank, serialization
+from . import _core, _environment, _rank, serialization
 from .exception import FunctionTimeoutError, InputCancellation, WorkerDiedError
 
 _SETTLE = 0.25  # for the other ranks to fail by themselves, so that each cause is known
 _CANCEL_GRACE = 5.0
 _STACK_TIME = 0.3
-_START_TIME = 600.0  # a fresh rank imports the user's code
 
 
 @dataclass
@@ -50,6 +49,7 @@ class Leader:
         _, options, self.inner, self.name = spec
         self.gather: bool = options["gather"]
         self.timeout: float = options["timeout"]
+        self.startup_timeout: float = options["startup_timeout"]
         self.worker = worker
         self.fresh = fresh
         self.leased = [gpu for gpu in os.environ["IONIAN_LEASED_GPUS"].split(",") if gpu]
@@ -75,7 +75,7 @@ class Leader:
             env = self.rank_environment(rank)
             if self.fresh is not None:
                 argv, setup = self.fresh
-                full = dict(os.environ) | env
+                full = _environment.startable() | env
                 self.gang.start_afresh(
                     rank,
                     [os.fsencode(arg) for arg in argv],
@@ -95,7 +95,7 @@ class Leader:
 
     def serve(self) -> NoReturn:
         self.gang.send_setup(self.inner)
-        outcome = self.collect(time.monotonic() + _START_TIME)
+        outcome = self.collect(time.monotonic() + self.startup_timeout)
         if outcome.failed():
             self.worker.reply(_core.RAISED, self.start_failure(outcome).encode(), None)
             self.leave(1)
@@ -109,7 +109,7 @@ class Leader:
             request = None
             outcome = self.collect(time.monotonic() + self.timeout)
             if outcome.failed():
-                self.worker.reply(_core.RAISED, self.failure(outcome), None)
+                self.worker.reply(self.failure_code(outcome), self.failure(outcome), None)
                 break
             self.answer(outcome)
         self.leave(0)
@@ -128,7 +128,7 @@ class Leader:
             if event.kind == "deadline":
                 outcome.timed_out = outcome.first is None and not outcome.cancelled
                 break
-            failed = event.kind == "ended" or event.code == _core.RAISED
+            failed = event.kind == "ended" or event.code != _core.RETURNED
             if event.kind == "ended":
                 outcome.ended[event.rank] = event.exit
             else:
@@ -172,6 +172,13 @@ class Leader:
             for rank in ranks
         }
 
+    def failure_code(self, outcome: Outcome) -> int:
+        """Returns whether another attempt may help: as the rank says that failed first."""
+        if outcome.cancelled:
+            return _core.REFUSED
+        first = outcome.replies.get(outcome.first) if outcome.first is not None else None
+        return first.code if first is not None else _core.RAISED
+
     def failure(self, outcome: Outcome) -> bytes:
         """Returns the answer of a call that failed."""
         size = self.gang.size
@@ -197,7 +204,7 @@ class Leader:
         causes = {
             rank: bytes(event.message[0])
             for rank, event in outcome.replies.items()
-            if event.code == _core.RAISED
+            if event.code != _core.RETURNED
         }
         for rank, status in outcome.ended.items():
             if rank not in causes:
@@ -224,11 +231,11 @@ class Leader:
 
     def start_failure(self, outcome: Outcome) -> str:
         for event in outcome.replies.values():
-            if event.code == _core.RAISED:
+            if event.code != _core.RETURNED:
                 return bytes(event.message[0]).decode(errors="replace")
         for rank, status in outcome.ended.items():
             return str(self.death(rank, status))
-        return f"[{self.name}] its ranks were not ready within {_START_TIME:.0f} s"
+        return f"[{self.name}] its ranks were not ready within its startup_timeout of {self.startup_timeout:g} s"
 
     def leave(self, code: int) -> NoReturn:
         try:

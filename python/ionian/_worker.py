@@ -10,7 +10,22 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core, _runtime
-from .exception import DeserializationError, InputCancellation
+from .exception import (
+    DeserializationError,
+    InputCancellation,
+    InvalidError,
+    LeaseDeadlockError,
+    SerializationError,
+)
+
+#: Another attempt would fail the same way.
+_FOR_GOOD = (
+    InputCancellation,
+    InvalidError,
+    LeaseDeadlockError,
+    SerializationError,
+    DeserializationError,
+)
 
 Fresh = tuple[list[str], bytes]  # the command line of a worker, and the setup that it reads
 
@@ -46,8 +61,11 @@ def _not_rebuilt(exc: BaseException) -> BaseException:
 
 def _install_cancellation(worker: _core.Worker) -> None:
     def on_cancel(signum: int, frame: object) -> None:
-        if worker.take_cancellation():
-            raise InputCancellation("the caller cancelled this call")
+        if not worker.take_cancellation():
+            return
+        if _runtime.cancel_body is None:
+            raise InputCancellation(_runtime.CANCELLED)
+        _runtime.cancel_body()
 
     signal.signal(signal.SIGUSR1, on_cancel)
 
@@ -87,10 +105,25 @@ def run(worker: _core.Worker, load: Callable[[], None], fresh: Fresh | None) -> 
     _serve(worker, function)
 
 
+def _is_broken() -> bool:
+    """Returns, after telling, whether CUDA is lost to this process: every further call of it would fail
+    with the error of this one, so nobody else may get this worker."""
+    broken = _core.cuda_broken()
+    if broken:
+        print(
+            f"ionian: CUDA is lost to this worker ({broken}): it ends after this call, and the next "
+            "call gets a fresh one",
+            file=sys.stderr,
+            flush=True,
+        )
+    return bool(broken)
+
+
 def _serve(worker: _core.Worker, function: Callable[..., Any]) -> None:
     from .serialization import dumps, encode_exception, loads
 
-    returned, raised = _core.RETURNED, _core.RAISED
+    returned, raised, refused = _core.RETURNED, _core.RAISED, _core.REFUSED
+    on_gpus = bool(os.environ.get("IONIAN_LEASED_GPUS"))
     forked: list[bool] = []  # by the function: such a child must not answer for us
     os.register_at_fork(after_in_child=lambda: forked.append(True))
     take, started, reply = worker.next, worker.started, worker.reply
@@ -101,22 +134,30 @@ def _serve(worker: _core.Worker, function: Callable[..., Any]) -> None:
             except SystemExit as exc:
                 _leave(_exit_code(exc))
             except BaseException as exc:
-                reply(raised, encode_exception(_not_rebuilt(exc)), None)
+                broken = on_gpus and _is_broken()
+                reply(refused, encode_exception(_not_rebuilt(exc)), None)
+                if broken:
+                    _leave(0)
                 continue
-            request = None
             started()
+            request = None  # not before: until the body is entered the call may yet go to another
             try:
                 value = function(*args, **kwargs)
                 if forked:
                     _leave(0)  # a child that the function forked has come back from it
                 head, buffers = dumps(value, "the result")
+                broken = on_gpus and _is_broken()  # the function may have swallowed the error
                 reply(returned, head, buffers)
             except SystemExit as exc:
                 _leave(_exit_code(exc))
             except BaseException as exc:
                 if forked:
                     _leave(1)
-                reply(raised, encode_exception(exc), None)
+                broken = on_gpus and _is_broken()
+                code = refused if isinstance(exc, _FOR_GOOD) else raised
+                reply(code, encode_exception(exc), None)
+            if broken:
+                _leave(0)
             # What the call leaves behind is freed before the wait, not by the next call.
             del args, kwargs
             value = head = buffers = None  # type: ignore[assignment]

@@ -36,6 +36,7 @@ class Function:
     ``map(*iterables, kwargs={}, order_outputs=True, return_exceptions=False)``: one call for each
     tuple of inputs, over all workers at once. ``starmap(iterable)``: the tuples themselves.
     ``for_each(*iterables)``: for the effect. ``local(...)``: run it here.
+    ``with_options(...)``: the same function with other options, and workers of its own.
     """
 
     remote: Method
@@ -51,6 +52,8 @@ class Function:
         self.options = options
         self._pool: _core.Pool | None = None
         self._call: Callable[..., tuple[int, Any, list[Any]]] | None = None
+        self._base: Function | None = None  # of a variant: what with_options() was called on first
+        self._variants: dict[tuple[Any, ...], Function] = {}
         functools.update_wrapper(self, raw, updated=())  # its attributes must not replace ours
         self._make_methods()
 
@@ -99,6 +102,23 @@ class Function:
         self._pool = None
         self._call = None
 
+    def with_options(self, **options: Any) -> Function:
+        """Returns a handle whose calls run in workers of their own, with other options than declared:
+        ``gpu``, ``env``, ``retries``, ``timeout``, ``max_containers``, ``buffer_containers``,
+        ``scaledown_window``. Equal options share their workers. None, 0 and {} change nothing, except
+        that ``retries=0`` means none.
+
+        Raises InvalidError, GpuRequestError.
+        """
+        changed = self.options.with_options(options)
+        base = self._base or self
+        made = base._variants.get(changed.key())
+        if made is None:
+            made = Function(self.app, self.raw, self.name, changed)
+            made._base = base
+            base._variants[changed.key()] = made
+        return made
+
     def local(self, /, *args: Any, **kwargs: Any) -> Any:
         """Runs the function in this process; a coroutine function returns its coroutine."""
         return self.raw(*args, **kwargs)
@@ -140,16 +160,26 @@ class Function:
     def __reduce__(self) -> tuple[Any, ...]:
         from .function_spec import has_name
 
-        if has_name(self.raw, self.options.serialized):
-            return _by_name, (self.raw.__module__, self.raw.__qualname__, self.app.name, self.name)
-        options = {
-            "gpu": self.options.gpu.texts() if self.options.gpu is not None else None,
-            "env": self.options.env,
-            "timeout": self.options.timeout,
-            "lease_timeout": self.options.lease_timeout or None,
-            "serialized": self.options.serialized,
+        options = self.options
+        changeable = {
+            "gpu": options.gpu.texts() if options.gpu is not None else None,
+            "env": options.env,
+            "timeout": options.timeout,
+            "lease_timeout": options.lease_timeout or None,
+            "retries": options.retries,
         }
-        return _by_value, (self.app.name, self.raw, self.name, options)
+        if self._base is not None:
+            limits = {
+                "max_containers": options.max_containers,
+                "buffer_containers": options.buffer_containers,
+                "scaledown_window": options.scaledown_window,
+            }
+            return _variant, (self._base, changeable | limits)
+        if has_name(self.raw, options.serialized):
+            return _by_name, (self.raw.__module__, self.raw.__qualname__, self.app.name, self.name)
+        changeable["startup_timeout"] = options.startup_timeout
+        changeable["serialized"] = options.serialized
+        return _by_value, (self.app.name, self.raw, self.name, changeable)
 
     def __repr__(self) -> str:
         gpu = f", gpu={self.options.gpu}" if self.options.gpu is not None else ""
@@ -168,6 +198,10 @@ def _by_name(module: str, qualname: str, app: str | None, name: str) -> Any:
 
     importlib.import_module(module)
     return _find(module, qualname, name)
+
+
+def _variant(base: Function, options: dict[str, Any]) -> Function:
+    return base.with_options(**options)
 
 
 def _by_value(

@@ -12,8 +12,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from . import entry
-from .exception import InvalidError, SerializationError
+from . import _runtime, entry
+from .exception import InputCancellation, InvalidError, SerializationError
 
 
 def has_name(raw: Callable[..., Any], serialized: bool) -> bool:
@@ -45,9 +45,12 @@ def is_spmd(spec: bytes) -> bool:
     return bool(pickle.loads(spec)[0] == "spmd")
 
 
-def make_spmd_spec(spec: bytes, name: str, gather: bool, timeout: float) -> bytes:
+def make_spmd_spec(
+    spec: bytes, name: str, gather: bool, timeout: float, startup_timeout: float
+) -> bytes:
     """Returns what the leader of a gang needs; ``spec`` goes to each of its ranks."""
-    return pickle.dumps(("spmd", {"gather": gather, "timeout": timeout}, spec, name))
+    options = {"gather": gather, "timeout": timeout, "startup_timeout": startup_timeout}
+    return pickle.dumps(("spmd", options, spec, name))
 
 
 def make_spec(raw: Callable[..., Any], name: str, serialized: bool) -> bytes:
@@ -107,7 +110,7 @@ def _registered(module: types.ModuleType, qualname: str, name: str) -> Any:
 
 def load_spec(spec: bytes) -> Callable[..., Any]:
     """In a worker: returns the function as a plain callable. Coroutine functions run to their end on
-    one event loop that lives as long as the worker."""
+    one event loop that lives as long as the worker; cancelled, they get asyncio's CancelledError."""
     how, first, second, name = pickle.loads(spec)
     found = pickle.loads(first) if how == "value" else _find(first, second, name)
     raw: Callable[..., Any] = getattr(found, "raw", found)
@@ -116,6 +119,21 @@ def load_spec(spec: bytes) -> Callable[..., Any]:
     loop = asyncio.new_event_loop()
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        return loop.run_until_complete(raw(*args, **kwargs))
+        task = loop.create_task(raw(*args, **kwargs))
+        cancelled: list[bool] = []
+
+        def cancel() -> None:
+            cancelled.append(True)
+            loop.call_soon_threadsafe(task.cancel)
+
+        _runtime.cancel_body = cancel
+        try:
+            return loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            if not cancelled:
+                raise  # the body's own
+            raise InputCancellation(_runtime.CANCELLED) from None
+        finally:
+            _runtime.cancel_body = None
 
     return run

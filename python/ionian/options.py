@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .exception import InvalidError
+from .retries import Retries, parse_retries
 
 if TYPE_CHECKING:
     from . import _core
@@ -26,9 +28,13 @@ _OLD_NAMES = {
     "container_idle_timeout": "scaledown_window",
 }
 _NAMES = (
-    "gpu name env timeout lease_timeout min_containers max_containers buffer_containers "
-    "scaledown_window serialized"
+    "gpu name env timeout startup_timeout lease_timeout retries min_containers max_containers "
+    "buffer_containers scaledown_window single_use_containers serialized"
 ).split()
+#: What a handle of its own may change: ``Function.with_options``.
+_VARIABLE = frozenset(
+    "gpu env retries timeout lease_timeout max_containers buffer_containers scaledown_window".split()
+)
 _DEFAULT_TIMEOUT = 300.0
 _DEFAULT_WINDOW = 60.0
 _MOST = 1_000_000
@@ -41,11 +47,14 @@ class Options:
     gpu: _core.GpuRequest | None = None
     env: dict[str, str] = field(default_factory=dict)
     timeout: float = _DEFAULT_TIMEOUT
+    startup_timeout: float = _DEFAULT_TIMEOUT
+    retries: Retries | None = None
     lease_timeout: float = 0.0
     min_containers: int = 0
     max_containers: int = 0
     buffer_containers: int = 0
     scaledown_window: float = _DEFAULT_WINDOW
+    single_use_containers: bool = False
     serialized: bool = False
 
     @classmethod
@@ -66,15 +75,13 @@ class Options:
             raise InvalidError(
                 f"[app.function] min_containers={minimum} is more than max_containers={maximum}"
             )
-        serialized = given.get("serialized", False)
-        if not isinstance(serialized, bool):
-            raise InvalidError(
-                f"[app.function] expected serialized= to be True or False, got {serialized!r}"
-            )
+        timeout = _seconds(given, "timeout", _DEFAULT_TIMEOUT, optional=False)
         return cls(
             gpu=gpu,
             env=_environment(given.get("env")),
-            timeout=_seconds(given, "timeout", _DEFAULT_TIMEOUT, optional=False),
+            timeout=timeout,
+            startup_timeout=_seconds(given, "startup_timeout", timeout, optional=True),
+            retries=parse_retries(given.get("retries")),
             lease_timeout=_seconds(given, "lease_timeout", 0.0, optional=True)
             if given.get("lease_timeout") is not None
             else 0.0,
@@ -82,8 +89,37 @@ class Options:
             max_containers=maximum,
             buffer_containers=_count(given, "buffer_containers"),
             scaledown_window=_seconds(given, "scaledown_window", _DEFAULT_WINDOW, optional=True),
-            serialized=serialized,
+            single_use_containers=_flag(given, "single_use_containers"),
+            serialized=_flag(given, "serialized"),
         )
+
+    def with_options(self, given: dict[str, Any]) -> Options:
+        """Returns these options with those of ``given`` that say something: None, 0 and {} do not unset,
+        but ``retries=0`` does. ``min_containers`` is the first handle's alone. Raises InvalidError.
+        """
+        given = dict(given)
+        _accept_others(given)
+        for name in given:
+            if name not in _VARIABLE:
+                raise InvalidError(
+                    f"[with_options] {name}= belongs to @app.function\n"
+                    f"expected: {', '.join(sorted(_VARIABLE))}"
+                )
+        said = {
+            name: value
+            for name, value in given.items()
+            if value or (name == "retries" and value is not None)
+        }
+        parsed = Options.parse(said)
+        changes = {name: getattr(parsed, name) for name in said}
+        return dataclasses.replace(self, min_containers=0, **changes)
+
+    def key(self) -> tuple[Any, ...]:
+        """Returns what is equal for equal options."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["gpu"] = None if self.gpu is None else tuple(self.gpu.texts())
+        values["env"] = tuple(sorted(self.env.items()))
+        return tuple(values.values())
 
 
 def _accept_others(given: dict[str, Any]) -> None:
@@ -91,6 +127,19 @@ def _accept_others(given: dict[str, Any]) -> None:
         if old in given:
             warnings.warn(f"[app.function] {old}= is now {new}=", DeprecationWarning, stacklevel=5)
             given.setdefault(new, given.pop(old))
+    if "max_inputs" in given:
+        warnings.warn(
+            "[app.function] max_inputs= is now single_use_containers=",
+            DeprecationWarning,
+            stacklevel=5,
+        )
+        if (most := given.pop("max_inputs")) is not None:
+            if most != 1 or isinstance(most, bool):
+                raise InvalidError(
+                    f"[app.function] expected max_inputs= to be 1, got {_shown(most)}\n"
+                    "next: write single_use_containers=True for a fresh worker for each input"
+                )
+            given.setdefault("single_use_containers", True)
     ignored = sorted(name for name in given if name in _NOTHING_TO_DO)
     for name in ignored:
         del given[name]
@@ -126,6 +175,15 @@ def _count(given: dict[str, Any], name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
         raise InvalidError(
             f"[app.function] expected {name}= to be a whole number from 0 to {_MOST}, got {_shown(value)}"
+        )
+    return value
+
+
+def _flag(given: dict[str, Any], name: str) -> bool:
+    value = given.get(name, False)
+    if not isinstance(value, bool):
+        raise InvalidError(
+            f"[app.function] expected {name}= to be True or False, got {_shown(value)}"
         )
     return value
 

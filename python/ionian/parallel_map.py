@@ -69,8 +69,11 @@ class _Feed:
                     size = sum(memoryview(buffer).nbytes for buffer in buffers)
                     self.sizes[self.submitted] = size
                     self.bytes += size
-                submit(head, buffers, group, self.submitted)
+                call = submit(head, buffers, group, self.submitted)
                 self.submitted += 1
+                if self._stopped:  # in between: the others have been cancelled
+                    call.cancel()
+                    return
         except StopIteration:
             self.ended = True
         except BaseException as exc:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _rank, _runtime, entry, function_spec, serialization
+from . import _core, _environment, _rank, _runtime, entry, function_spec, serialization
 from .exception import ExecutionError
 from .options import default_lease_timeout
 from .ranks import spmd_of
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LEADER_TIME = 10.0
+_GRACE = 5.0  # for a body that was cancelled or ran out of time
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 #: Set by the command line: the script it loaded, with the name it was loaded under.
@@ -130,12 +131,13 @@ class Session:
                 preload.update(function_spec.modules_used(function.raw))
         if script is not None:
             modules = [name for name in modules if name != script[1]]
-        env = _rank.outside(os.environ) | additions
+        env, later = _environment.divide(_rank.outside(os.environ), additions)
         if self._simulate is not None:
             env["IONIAN_GPUS"] = self._simulate
         env["IONIAN_GPU_MATCH"] = self.match
         for name in _THREAD_LIMITS:
-            env.setdefault(name, str(self._threads_each()))
+            if name not in later:
+                env.setdefault(name, str(self._threads_each()))
         try:
             cwd = os.getcwd()
         except FileNotFoundError:
@@ -150,7 +152,7 @@ class Session:
             # As bytes: what is not UTF-8 reaches the workers as it is.
             env=[os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()],
             cwd=os.fsencode(cwd),
-            setup=pickle.dumps(setup),
+            setup=pickle.dumps(setup | {"env": later}),
         )
 
     def _threads_each(self) -> int:
@@ -173,12 +175,17 @@ class Session:
                 return found[1]
             options = function.options
             setup = function_spec.make_spec(function.raw, function.name, options.serialized)
-            timeout = options.timeout
+            leader_time = 0.0
             if (marked := spmd_of(function.raw)) is not None:
                 setup = function_spec.make_spmd_spec(
-                    setup, _plain(function.name), marked.gather, timeout
+                    setup,
+                    _plain(function.name),
+                    marked.gather,
+                    options.timeout,
+                    options.startup_timeout,
                 )
-                timeout += _LEADER_TIME  # the leader keeps time, and knows where each rank is
+                leader_time = _LEADER_TIME  # the leader keeps time, and knows where each rank is
+            retries = options.retries
             pool = self.executor.create_pool(
                 launcher=self._launcher(function),
                 name=_plain(function.name),
@@ -188,8 +195,19 @@ class Session:
                 max_containers=options.max_containers,
                 buffer_containers=options.buffer_containers,
                 scaledown_window=options.scaledown_window,
-                timeout=timeout,
+                timeout=options.timeout + leader_time,
+                startup_timeout=options.startup_timeout + leader_time,
                 lease_timeout=options.lease_timeout or default_lease_timeout(),
+                grace=_GRACE + leader_time,
+                retries=(0, 1.0, 0.0, 0.0)
+                if retries is None
+                else (
+                    retries.max_retries,
+                    retries.backoff_coefficient,
+                    retries.initial_delay,
+                    retries.max_delay,
+                ),
+                single_use=options.single_use_containers,
             )
             self._pools[id(function)] = (function, pool)
             return pool

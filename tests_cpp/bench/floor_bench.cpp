@@ -17,8 +17,8 @@
 #include <new>
 #include <thread>
 
-#include "bench/pinning.hpp"
 #include "base/futex.hpp"
+#include "bench/pinning.hpp"
 #include "exec/process.hpp"
 
 namespace ionian {

@@ -160,20 +160,20 @@ TEST(Killed, ARankInACollectiveFailsTheOthersCallAtOnce) {
 TEST(Abort, EndsAWaitingCallOfEveryRank) {
   const std::string id = Communicator::unique_id(CommBackend::kSharedMemory);
   std::vector<std::thread> threads;
-  std::atomic<int> ended{0};
+  std::atomic<bool> returned{false};  // abort() is over, so its communicator may go
   std::atomic<Communicator*> first{nullptr};
   for (int rank = 0; rank < 2; ++rank) {
     threads.emplace_back([&, rank] {
       Communicator comm(id, rank, 3, Array::kHost);
       if (rank == 0) first = &comm;
       EXPECT_THROW(comm.barrier(), ExecutionError);
-      ++ended;
-      while (ended < 2) std::this_thread::sleep_for(1ms);
+      while (!returned) std::this_thread::sleep_for(1ms);
     });
   }
   const Communicator third(id, 2, 3, Array::kHost);
   while (first == nullptr) std::this_thread::sleep_for(1ms);
   first.load()->abort();
+  returned = true;
   for (auto& thread : threads) thread.join();
 }
 

@@ -25,16 +25,6 @@ class ExecutorFaultTest : public RunTest {
     ADD_FAILURE() << "the call did not fail";
     return {};
   }
-
-  pid_t find_process(const std::string& name) {
-    for (const pid_t pid : process::find_by_variable(process::kRunVariable, executor->run_id())) {
-      std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
-      std::string comm;
-      std::getline(file, comm);
-      if (comm == name.substr(0, 15)) return pid;
-    }
-    return 0;
-  }
 };
 
 TEST_F(ExecutorFaultTest, RaisedFailure_LeavesTheWorkerWarm) {

@@ -30,5 +30,17 @@ TEST(LineBuffer, EndlessLine_ComesInPiecesNeverInsideACharacter) {
   EXPECT_EQ(joined + buffer.finish(), text);
 }
 
+TEST(LineBuffer, LongLine_ComesInTheSamePieces_WhetherItsEndIsThereOrNot) {
+  const std::string text = std::string(LineBuffer::kLongestLine + 5, 'x') + "\nnext\n";
+  LineBuffer whole;
+  LineBuffer cut;
+  std::vector<std::string> lines = cut.push(text.substr(0, LineBuffer::kLongestLine + 3));
+  for (auto& line : cut.push(text.substr(LineBuffer::kLongestLine + 3)))
+    lines.push_back(std::move(line));
+  EXPECT_EQ(lines, (std::vector<std::string>{std::string(LineBuffer::kLongestLine, 'x'), "xxxxx",
+                                             "next"}));
+  EXPECT_EQ(whole.push(text), lines);
+}
+
 }  // namespace
 }  // namespace ionian

@@ -1,52 +1,19 @@
 // Random texts against an independent reading of the grammar: a regular expression and a range.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cctype>
 #include <random>
-#include <regex>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "ionian/catalog.hpp"
 #include "ionian/error.hpp"
 #include "ionian/gpu_request.hpp"
+#include "support/gpu_request_grammar.hpp"
 
 namespace ionian {
 namespace {
 
-std::string upper(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return text;
-}
-
-/// Returns whether the grammar has `text`, without any code of the parser.
-bool is_valid(const std::string& text) {
-  static const std::set<std::string> names_of_catalog = [] {
-    std::set<std::string> names;
-    for (const auto& model : catalog()) {
-      names.insert(std::string(model.type));
-      names.insert(model.aliases.begin(), model.aliases.end());
-    }
-    return names;
-  }();
-  static const std::regex item("([A-Z0-9._-]+?)([!+]?)(?::([1-9][0-9]{0,9}))?");
-  static const std::regex memory("[1-9][0-9]{0,9}GB");
-  static const std::regex uuid(
-      "(GPU|MIG)-[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}");
-  std::smatch parts;
-  const std::string folded = upper(text);
-  if (!std::regex_match(folded, parts, item)) return false;
-  const std::string type = parts[1];
-  const long long count = parts[3].matched ? std::stoll(parts[3]) : 1;
-  if (count > 2147483647) return false;
-  if (type == "ANY") return parts[2].length() == 0;
-  if (std::regex_match(type, uuid)) return parts[2].length() == 0 && count == 1;
-  if (std::regex_match(type, memory)) return std::stoll(type) <= 4294967295LL;
-  return names_of_catalog.count(type) == 1;
-}
+using testing::is_gpu_request;
 
 /// Makes texts near the grammar: pieces that belong to it, joined and then damaged now and then.
 class Texts {
@@ -115,15 +82,15 @@ TEST(GpuRequestProperty, AcceptsExactlyWhatAnIndependentReadingAccepts) {
     try {
       const auto request = GpuRequest::parse(text);
       ++accepted;
-      ASSERT_TRUE(is_valid(text)) << ::testing::PrintToString(text);
+      ASSERT_TRUE(is_gpu_request(text)) << ::testing::PrintToString(text);
       ASSERT_EQ(GpuRequest::parse(request.to_string()), request) << ::testing::PrintToString(text);
       ASSERT_EQ(GpuRequest::parse(request.to_string()).to_string(), request.to_string());
     } catch (const GpuRequestError& error) {
-      ASSERT_FALSE(is_valid(text)) << ::testing::PrintToString(text) << error.what();
+      ASSERT_FALSE(is_gpu_request(text)) << ::testing::PrintToString(text) << error.what();
       ASSERT_LE(error.position, text.size());
       ASSERT_LT(std::string(error.what()).find('\n'), 200U) << error.what();
       if (!error.suggestion.empty() && error.suggestion[0] != '[') {
-        ASSERT_TRUE(is_valid(error.suggestion)) << error.suggestion;
+        ASSERT_TRUE(is_gpu_request(error.suggestion)) << error.suggestion;
       }
     }
   }

@@ -24,6 +24,19 @@ static_assert(kGpuIsLost == NVML_ERROR_GPU_IS_LOST);
 static_assert(kResetRequired == NVML_ERROR_RESET_REQUIRED);
 static_assert(kVersionMismatch == NVML_ERROR_LIB_RM_VERSION_MISMATCH);
 static_assert(kUnknown == NVML_ERROR_UNKNOWN);
+static_assert(kNotFound == NVML_ERROR_NOT_FOUND && kTimeout == NVML_ERROR_TIMEOUT);
+static_assert(sizeof(EventData) == sizeof(nvmlEventData_t));
+static_assert(offsetof(EventData, data) == offsetof(nvmlEventData_t, eventData));
+static_assert(offsetof(EventData, gpu_instance) == offsetof(nvmlEventData_t, gpuInstanceId));
+static_assert(kXidEvent == nvmlEventTypeXidCriticalError);
+static_assert(sizeof(FieldValue) == sizeof(nvmlFieldValue_t));
+static_assert(offsetof(FieldValue, code) == offsetof(nvmlFieldValue_t, nvmlReturn));
+static_assert(offsetof(FieldValue, value) == offsetof(nvmlFieldValue_t, value));
+#ifdef NVML_FI_DEV_GET_GPU_RECOVERY_ACTION  // since CUDA 12.8
+static_assert(kRecoveryAction == NVML_FI_DEV_GET_GPU_RECOVERY_ACTION);
+static_assert(kRecoverByReset == NVML_GPU_RECOVERY_ACTION_GPU_RESET);
+static_assert(kRecoverByReboot == NVML_GPU_RECOVERY_ACTION_NODE_REBOOT);
+#endif
 static_assert(kTextSize >= NVML_DEVICE_UUID_V2_BUFFER_SIZE);
 static_assert(kTextSize >= NVML_DEVICE_NAME_V2_BUFFER_SIZE);
 static_assert(kMostNvlinks >= NVML_NVLINK_MAX_LINKS);

@@ -129,11 +129,14 @@ TEST_F(ExplainTest, StrangersAndBrokenGpusSayWhatTheyAre) {
   process.command = "python3";
   process.user = "eve";
   gpus[0].strangers = {process};
-  gpus[1].state = LeaseStatus::State::kUnusable;
-  gpus[1].reason = "GPU is lost";
+  gpus[1].state = LeaseStatus::State::kQuarantined;
+  gpus[1].quarantine = Quarantine{gpus[1].uuid, "GPU is lost", "", 0, {}};
+  gpus[2].state = LeaseStatus::State::kDraining;
+  gpus[2].left = "pid 12 (python)";
   const auto text = ask({"L40S:4"}).to_string();
   EXPECT_THAT(text, HasSubstr("1 used outside ionian by pid 77 (python3) of eve (L40S " + uuid(0)));
-  EXPECT_THAT(text, HasSubstr("1 cannot be used: GPU is lost (L40S " + uuid(1)));
+  EXPECT_THAT(text, HasSubstr(": GPU is lost; a probe is due (L40S " + uuid(1)));
+  EXPECT_THAT(text, HasSubstr("pid 12 (python) is still on it (L40S " + uuid(2)));
 }
 
 TEST_F(ExplainTest, TheFirstLineIsShort_HoweverLongTheQueue) {

@@ -38,6 +38,15 @@ TEST(LeaseRecord, ANameWithALineEndStaysOnOneLine) {
   EXPECT_EQ(LeaseRecord::parse(tricky.to_string())->number, 42U);
 }
 
+TEST(LeaseRecord, ControlCharactersOfAStrangersFileDoNotReachATerminal) {
+  const auto read =
+      LeaseRecord::parse("ionian 1\nuser \x1b[2Jeve\nwish \x01 \t\nwish H100\t GPU-a \n");
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->owner.user, " [2Jeve");
+  EXPECT_EQ(read->wishes, (std::vector<LeaseRecord::Wish>{{"H100", {"GPU-a"}}}));
+  EXPECT_EQ(LeaseRecord::parse(read->to_string()), read);
+}
+
 TEST(LeaseRecord, WhateverDoesNotParseIsNothing) {
   for (const char* text :
        {"", "\n", "ionian 2\npid 1\n", "ionian 1\npid x\n", "ionian 1\nnumber -1\n",

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "ionian/error.hpp"
+#include "lease/machine.hpp"
 #include "support/machines.hpp"
 
 namespace ionian {
@@ -47,11 +48,29 @@ TEST(Satisfiable, NoGpuAtAll_SaysWhyAndWhatToDo) {
   EXPECT_THAT(text, HasSubstr("--simulate \"A10G:1\""));
 }
 
-TEST(Satisfiable, AGpuInTroubleDoesNotCount) {
+TEST(Satisfiable, WhatNeedsAGpuInTroubleIsImpossibleNow_NotForEver) {
   Inventory sick = machines::workstation_2x4090();
   sick.devices[1].trouble = "GPU is lost";
-  EXPECT_THAT(refusal(sick, {"RTX4090:2"}), HasSubstr("GPU is lost"));
-  EXPECT_EQ(refusal(sick, {"RTX4090"}), "");
+  const auto now = [&](const char* text) {
+    return possible_now(GpuRequest::parse(std::string(text)), sick, GpuMatch::kUpgrade);
+  };
+  EXPECT_EQ(refusal(sick, {"RTX4090:2"}), "");
+  EXPECT_FALSE(now("RTX4090:2"));
+  EXPECT_TRUE(now("RTX4090"));
+  EXPECT_THAT(refusal(sick, {"RTX4090:3"}), HasSubstr("GPU is lost"));
+}
+
+TEST(Satisfiable, AnUpgradeThatIsWellGoesBeforeTheModelAskedForInTrouble) {
+  Inventory machine = machines::machine({machines::kH100, machines::kH200});
+  const auto bound = [&] {
+    const auto request = GpuRequest::parse(std::string("H100"));
+    return bind(request.alternatives().front(), machine, GpuMatch::kUpgrade).gpus;
+  };
+  EXPECT_EQ(bound(), std::vector<std::size_t>{0});
+  machine.devices[0].trouble = "GPU is lost";
+  EXPECT_EQ(bound(), std::vector<std::size_t>{1});
+  machine.devices[1].trouble = "GPU is lost";
+  EXPECT_EQ(bound(), std::vector<std::size_t>{0});
 }
 
 TEST(Satisfiable, WhatOnlyAnAncestorsGpuCouldServe_IsADeadlock) {

@@ -28,7 +28,14 @@ class FakeNvml {
   FakeNvml& operator=(const FakeNvml&) = delete;
 
   /// Replaces the machine. Statements are those of fake_nvml.cpp.
-  void say(const std::string& machine) const { std::ofstream(file()) << machine; }
+  void say(const std::string& machine) const {
+    std::ofstream(file() + ".next") << machine;  // a reader sees the old one or the new one
+    std::filesystem::rename(file() + ".next", file());
+  }
+  /// Has the driver report an event, e.g. "GPU-… 79".
+  void report(const std::string& event) const {
+    std::ofstream(file() + ".events", std::ios::app) << event << "\n";
+  }
   /// Lets calls that hang return.
   void release() const { std::ofstream(file() + ".release") << "now"; }
 

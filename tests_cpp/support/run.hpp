@@ -97,6 +97,17 @@ class RunTest : public ::testing::Test {
 
   std::string call(Pool* pool, const std::string& text) { return result(submit(pool, text)); }
 
+  /// Returns the process of the run that has this name, 0 if there is none.
+  pid_t find_process(const std::string& name) {
+    for (const pid_t pid : process::find_by_variable(process::kRunVariable, executor->run_id())) {
+      std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+      std::string comm;
+      std::getline(file, comm);
+      if (comm == name.substr(0, 15)) return pid;
+    }
+    return 0;
+  }
+
   TemporaryDirectory locks;
   std::unique_ptr<Executor> executor;
   std::uint32_t launcher = 0;

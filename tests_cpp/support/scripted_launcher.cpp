@@ -7,17 +7,26 @@
 //   sleep MS       answers after that time    spawn          leaves a process behind in a session
 //   of its own touch PATH     creates the file, sleeps   count PATH     appends a byte: how often a
 //   body was entered
+//   deaf MS        as sleep, but hears no cancellation, which ends sleep and touch at once
+//   attempt PATH N DOES    appends a byte; does what DOES says if the file then has at most N
+//   bytes,
+//                          else answers its buffers, reversed, or how many bytes the file has
+//   scribble       overwrites its buffers and fails       refuse TEXT    fails for good
 //
-// The pool's setup "fail TEXT" makes each worker refuse to start; "die" ends it there.
+// The pool's setup "fail TEXT" makes each worker refuse to start; "die" ends it there; "hang"
+// leaves it there.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -35,10 +44,23 @@ void answer(Worker& worker, ReplyStatus status, const std::string& text) {
   worker.channel().reply(status, {std::as_bytes(std::span(text)), {}});
 }
 
-void append_byte(const std::string& path) {
+/// Returns how many there are then.
+long append_byte(const std::string& path) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   [[maybe_unused]] const ssize_t size = ::write(fd, "x", 1);
+  struct stat status {};
+  ::fstat(fd, &status);
   ::close(fd);
+  return status.st_size;
+}
+
+/// Returns whether it slept to the end, and was not cancelled.
+bool sleep(Worker& worker, int ms) {
+  for (int i = 0; i < ms; ++i) {
+    if (worker.take_cancellation()) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
 }
 
 void leave_process_behind() {
@@ -58,14 +80,29 @@ void answer_buffers(Worker& worker, const Received& request) {
 
 void obey(Worker& worker, const Received& request) {
   const auto head = request.head();
-  const std::string text(reinterpret_cast<const char*>(head.data()), head.size());
+  std::string text(reinterpret_cast<const char*>(head.data()), head.size());
+  if (text == "die-unpickling") ::_exit(9);
+  worker.channel().started();
+  if (text.starts_with("attempt ")) {
+    std::istringstream words(text);
+    std::string path;
+    long fails = 0;
+    words >> text >> path >> fails;
+    const long entered = append_byte(path);
+    std::getline(words >> std::ws, text);
+    if (entered > fails && !request.buffers.empty()) return answer_buffers(worker, request);
+    if (entered > fails) return answer(worker, ReplyStatus::kReturned, std::to_string(entered));
+  }
   const std::string verb = text.substr(0, text.find(' '));
   const std::string rest = text.size() > verb.size() ? text.substr(verb.size() + 1) : "";
-  if (verb == "die-unpickling") ::_exit(9);
-  worker.channel().started();
-  const auto sleep = [](int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); };
   if (verb == "buffers") return answer_buffers(worker, request);
   if (verb == "raise") return answer(worker, ReplyStatus::kRaised, rest);
+  if (verb == "scribble") {
+    for (const auto& buffer : request.buffers)
+      std::fill(buffer.begin(), buffer.end(), std::byte{0});
+    return answer(worker, ReplyStatus::kRaised, "");
+  }
+  if (verb == "refuse") return answer(worker, ReplyStatus::kRefused, rest);
   std::string result = rest;
   if (verb == "pid") result = std::to_string(::getpid());
   if (verb == "visible") result = std::getenv("CUDA_VISIBLE_DEVICES");
@@ -79,14 +116,15 @@ void obey(Worker& worker, const Received& request) {
     std::signal(std::atoi(rest.c_str()), SIG_DFL);  // sanitizers catch some
     ::kill(::getpid(), std::atoi(rest.c_str()));
   }
-  if (verb == "sleep") sleep(std::atoi(rest.c_str()));
+  bool cancelled = verb == "sleep" && !sleep(worker, std::atoi(rest.c_str()));
+  if (verb == "deaf") std::this_thread::sleep_for(std::chrono::milliseconds(std::stoi(rest)));
   if (verb == "count") append_byte(rest);
   if (verb == "spawn") leave_process_behind();
   if (verb == "touch") {
     append_byte(rest);
-    sleep(600'000);
+    cancelled = !sleep(worker, 600'000);
   }
-  answer(worker, ReplyStatus::kReturned, result);
+  answer(worker, cancelled ? ReplyStatus::kRefused : ReplyStatus::kReturned, result);
 }
 
 [[noreturn]] void serve(Worker& worker) {
@@ -98,6 +136,7 @@ void obey(Worker& worker, const Received& request) {
         const auto head = request->head();
         const std::string text(reinterpret_cast<const char*>(head.data()), head.size());
         if (text == "die") ::_exit(7);
+        if (text == "hang") std::this_thread::sleep_for(std::chrono::hours(1));
         const bool fails = text.starts_with("fail ");
         answer(worker, fails ? ReplyStatus::kRaised : ReplyStatus::kReturned,
                fails ? text.substr(5) : "");
@@ -126,6 +165,7 @@ int main(int argc, char** argv) {
     launcher.failed(setup->substr(5));
     return 1;
   }
+  if (*setup == "hang") std::this_thread::sleep_for(std::chrono::hours(1));
   launcher.ready(*setup != "afresh", *setup == "afresh" ? "the test says so" : "");
   while (auto order = launcher.next()) {
     const pid_t pid = ::fork();

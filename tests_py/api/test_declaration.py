@@ -27,7 +27,13 @@ OPTIONS = [
     ({"serialized": 1}, exception.InvalidError, "serialized"),
     ({"name": 3}, exception.InvalidError, "name="),
     ({"gpus": "A10G"}, exception.InvalidError, "did you mean gpu="),
-    ({"retries": 3}, exception.InvalidError, "unknown option retries="),
+    ({"retries": -1}, exception.InvalidError, "max_retries="),
+    ({"retries": True}, exception.InvalidError, "retries="),
+    ({"retries": 1.5}, exception.InvalidError, "ionian.Retries"),
+    ({"retries": "3"}, exception.InvalidError, "ionian.Retries"),
+    ({"startup_timeout": 0}, exception.InvalidError, "startup_timeout="),
+    ({"single_use_containers": 1}, exception.InvalidError, "single_use_containers="),
+    ({"retires": 3}, exception.InvalidError, "did you mean retries="),
 ]
 
 

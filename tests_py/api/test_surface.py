@@ -13,8 +13,9 @@ import ionian
 from ionian import exception
 
 NAMES = (
-    "App Error Function FunctionCall enable_output exception gpu inventory is_local lease".split()
-)
+    "App Error Function FunctionCall Retries blas comm communicator enable_output exception gpu "
+    "inventory is_local lease local_rank rank spmd world_size"
+).split()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -65,6 +65,24 @@ class GpuRequestError : public InvalidError {
   const std::string suggestion;  // nearest valid spelling, "" if there is none
 };
 
+/// How a GPU failed.
+struct GpuFault {
+  std::string uuid;
+  std::string gpu;        // "H100 GPU-…"
+  std::uint32_t xid = 0;  // 0: the driver gave no number
+  std::string text;       // one phrase: "Xid 79: GPU has fallen off the bus"
+  std::string action;     // what a person should do
+};
+
+/// A GPU failed while a call ran on it. The GPU is quarantined.
+class GpuUnhealthyError : public RemoteError {
+ public:
+  GpuUnhealthyError(const std::string& message, GpuFault fault_)
+      : RemoteError(message), fault(std::move(fault_)) {}
+  const char* kind() const noexcept override { return "GpuUnhealthyError"; }
+  const GpuFault fault;
+};
+
 /// How a worker process ended, as far as there is evidence.
 struct WorkerDeath {
   std::string pool;               // the function's name

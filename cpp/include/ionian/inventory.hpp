@@ -46,6 +46,20 @@ struct InventoryOptions {
 /// for a malformed simulation. Thread-safe.
 Inventory read_inventory(const InventoryOptions& options);
 
+/// What the driver says of one GPU now.
+struct DeviceHealth {
+  bool answered = false;  // false: no answer in time, or no driver; the rest is then unknown
+  std::string trouble;    // why it cannot be used, or was not asked, and what to do; "" if well
+  std::string pending;    // it works, and wants a reset soon: "a row remap is pending"; "" if not
+  std::optional<std::vector<DeviceProcess>> processes;  // compute; nullopt: the driver does not say
+  std::uint64_t memory_used_bytes = 0;
+  bool draws = false;  // for a screen, or the driver does not say: used memory can be a desktop's
+};
+
+/// Returns the health of one GPU, or of the GPU that a slice is of. A simulated GPU is well.
+/// Never throws. Thread-safe.
+DeviceHealth health_of(const Device& device, std::chrono::milliseconds timeout);
+
 /// Returns the compute processes on one GPU now; nullopt if the driver cannot say within `timeout`.
 /// A simulated GPU has none.
 std::optional<std::vector<DeviceProcess>> processes_on(const Device& device,

@@ -32,15 +32,31 @@ struct LeaseOwner {
   bool operator==(const LeaseOwner&) const = default;
 };
 
+/// Why a GPU is not granted although nobody holds it. It is probed again and again with growing
+/// pauses, and granted once a probe finds it well.
+struct Quarantine {
+  std::string uuid;         // of the whole GPU, or of the MIG instance
+  std::string reason;       // one phrase: "Xid 79: GPU has fallen off the bus"
+  std::string action;       // what a person should do, "" if nothing or if `reason` says it
+  std::uint32_t xid = 0;    // 0: none
+  LeaseOwner finder;        // who found it, since when
+  std::string found_now{};  // what the last probe found, "" before the first
+  std::chrono::milliseconds probe_in{0};  // until the next probe, if somebody asks for it then
+  bool operator==(const Quarantine&) const = default;
+};
+
 /// What one GPU is doing, for `ionian gpus`, explanations and errors.
 struct LeaseStatus {
-  enum class State { kFree, kLeased, kExternal, kUnusable };
+  /// kDraining: its lease has ended, and its holder waits until nothing is left on it.
+  enum class State { kFree, kLeased, kExternal, kDraining, kQuarantined };
   std::string uuid;
   std::string type = {};  // the model, as in `gpu=`
   State state = State::kFree;
-  std::optional<LeaseOwner> owner;       // kLeased
+  std::optional<LeaseOwner> owner;       // kLeased, kDraining
   std::vector<DeviceProcess> strangers;  // kExternal
-  std::string reason;                    // kUnusable
+  std::string left;                      // kDraining: "pid 12 (python)"
+  std::int64_t draining_since_ns = 0;    // kDraining: CLOCK_REALTIME nanoseconds, for display
+  std::optional<Quarantine> quarantine;  // kQuarantined, or kLeased: when it is given back
 };
 
 struct LeaseTicket {  // one waiting request, in queue order
@@ -79,6 +95,7 @@ struct LeaseExplanation {
   std::string never;               // why this machine can never grant it, "" if it can
   std::vector<std::string> grant;  // UUIDs that it would get now; empty if it must wait
   std::size_t position = 0;        // requests ahead in the queue; 0 means next
+  bool possible_now = true;        // false: it needs a GPU that is quarantined
   std::vector<LeaseObstacles> alternatives;
   std::vector<LeaseStatus> gpus;
   std::vector<LeaseTicket> queue;  // in the order in which they are served
@@ -138,7 +155,15 @@ class LeaseWaiter {
 struct LeaseBookOptions {
   std::string lock_dir;  // "" means default_lock_dir()
   GpuMatch match = GpuMatch::kUpgrade;
-  bool check_strangers = true;  // ask the driver for processes before granting
+  bool check_strangers = true;  // ask the driver for processes and health before granting
+  /// From one probe of a quarantined GPU to the next; the last one for good.
+  std::vector<std::chrono::milliseconds> probe_pauses = {
+      std::chrono::seconds(30), std::chrono::minutes(1), std::chrono::minutes(5),
+      std::chrono::minutes(30)};
+
+  /// Returns the defaults with what IONIAN_PROBE_PAUSES says ("30,60,300,1800", seconds). Throws
+  /// InvalidError if that is not such a list.
+  static LeaseBookOptions from_environment();
 };
 
 /// The lock directory and the inventory together. Opens no GPU and starts no thread.
@@ -181,6 +206,16 @@ class LeaseBook {
 
   /// Returns the state of every GPU of the inventory, in its order.
   [[nodiscard]] std::vector<LeaseStatus> status() const;
+  /// Keeps a GPU from being granted until a probe finds it well. Processes on it, and with a
+  /// baseline also memory beyond `memory_bytes`, count against it then.
+  void quarantine(Quarantine found, std::uint64_t memory_bytes = 0);
+  [[nodiscard]] bool is_quarantined(const std::string& uuid) const;
+  /// Probes every quarantined GPU now, without waiting for its pause to end.
+  void probe();
+  /// Writes into the lock file of a device of `lease` that it drains: `left` says what is on it,
+  /// "" that it no longer does.
+  void draining(const Lease& lease, const std::string& uuid, const std::string& left);
+
   /// Returns every GPU that is leased on this machine, also those that the inventory does not have.
   [[nodiscard]] std::vector<LeaseStatus> leases() const;
   /// Returns the waiting requests in the order in which they are served.

@@ -17,7 +17,8 @@ namespace ionian {
 
 /// kGelu is the approximation with tanh, as cuBLASLt has it:
 /// x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³))). kSilu, x / (1 + e⁻ˣ), is none of cuBLASLt's: on a
-/// GPU a kernel of our own goes over `out` after the product, which was rounded to its type by then.
+/// GPU a kernel of our own goes over `out` after the product, which was rounded to its type by
+/// then.
 enum class Activation : std::uint8_t { kNone, kRelu, kGelu, kSilu };
 [[nodiscard]] const char* to_string(Activation activation) noexcept;
 

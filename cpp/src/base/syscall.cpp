@@ -77,6 +77,25 @@ void check_sealed(int fd, std::size_t size) {
     throw ExecutionError("[shared memory] refused: the peer's memory is smaller than " +
                          std::to_string(size) + " bytes");
   }
+  if (info.st_uid != ::geteuid()) {
+    throw PermissionDeniedError("[shared memory] refused: it was made by uid " +
+                                std::to_string(info.st_uid) + ", and this process is of uid " +
+                                std::to_string(::geteuid()));
+  }
+}
+
+void check_peer(int socket) {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    throw_errno("ask who is at the other end of a socket", errno);
+  }
+  if (peer.uid != ::geteuid()) {
+    throw PermissionDeniedError("[socket] refused: the other end is of uid " +
+                                std::to_string(peer.uid) + ", and this process is of uid " +
+                                std::to_string(::geteuid()) +
+                                "; a run is of one user from end to end");
+  }
 }
 
 UniqueFd event_fd() {

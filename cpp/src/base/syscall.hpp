@@ -27,8 +27,13 @@ UniqueFd open(const std::string& path, int flags, mode_t mode = 0);
 /// A memfd of `size` bytes, its pages allocated (never SIGBUS), sealed against shrinking and
 /// growing.
 UniqueFd sealed_memory(const char* name, std::size_t size);
-/// Throws ExecutionError unless `fd` is a memfd of at least `size` bytes that can no longer shrink.
+/// Throws ExecutionError unless `fd` is a memfd of at least `size` bytes that can no longer shrink,
+/// PermissionDeniedError if another user made it. Call it before mapping: what passes never gives
+/// SIGBUS.
 void check_sealed(int fd, std::size_t size);
+/// Throws PermissionDeniedError unless the other end of the Unix socket is of this user. The kernel
+/// noted that user when the two were connected; no byte is read. Call it before the first one is.
+void check_peer(int socket);
 UniqueFd event_fd();
 /// A connected pair of Unix stream sockets.
 std::pair<UniqueFd, UniqueFd> socket_pair();

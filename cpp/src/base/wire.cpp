@@ -22,6 +22,14 @@ std::uint64_t Reader::integer(int width) {
   return value;
 }
 
+bool Reader::boolean() {
+  const std::uint8_t value = u8();
+  if (value > 1) {
+    throw ExecutionError("[wire] expected a truth value, 0 or 1, got " + std::to_string(value));
+  }
+  return value == 1;
+}
+
 std::vector<std::string> Reader::texts() {
   const std::uint32_t count = u32();
   std::vector<std::string> values;

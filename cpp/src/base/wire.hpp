@@ -36,8 +36,9 @@ class Writer {
   std::string bytes_;
 };
 
-/// Reads what Writer wrote. Every function throws ExecutionError when the bytes end too soon, and
-/// never allocates more than the bytes that are there.
+/// Reads what Writer wrote, and nothing that it would not have written. Every function throws
+/// ExecutionError when the bytes end too soon, and never allocates more than the bytes that are
+/// there.
 class Reader {
  public:
   explicit Reader(std::string_view bytes) : rest_(bytes) {}
@@ -45,7 +46,7 @@ class Reader {
   std::uint32_t u32() { return static_cast<std::uint32_t>(integer(4)); }
   std::uint64_t u64() { return integer(8); }
   std::int64_t i64() { return static_cast<std::int64_t>(integer(8)); }
-  bool boolean() { return u8() != 0; }
+  bool boolean();
   std::string text() { return std::string(take(u64())); }
   std::vector<std::string> texts();
   /// Throws ExecutionError if bytes are left over.

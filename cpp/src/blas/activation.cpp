@@ -91,13 +91,11 @@ void silu(const Problem& problem, std::byte* out, int device, cuda::StreamHandle
   std::int64_t stride = problem.out.stride;
   void* arguments[] = {&out, &rows, &columns, &ld, &batch, &stride};  // NOLINT: CUDA's own form
   const auto across = static_cast<unsigned>((columns + kThreads - 1) / kThreads);
-  cuda::check(
-      cuda::driver().cuLaunchKernel(
-          kernel_of(problem.out.dtype, device), across,
-          static_cast<unsigned>(std::min(rows, kMostBlocks)),
-          static_cast<unsigned>(std::min(batch, kMostBlocks)), kThreads, 1, 1, 0, stream,
-          arguments, nullptr),
-      "launch silu");
+  cuda::check(cuda::driver().cuLaunchKernel(kernel_of(problem.out.dtype, device), across,
+                                            static_cast<unsigned>(std::min(rows, kMostBlocks)),
+                                            static_cast<unsigned>(std::min(batch, kMostBlocks)),
+                                            kThreads, 1, 1, 0, stream, arguments, nullptr),
+              "launch silu");
 }
 
 }  // namespace ionian::blas

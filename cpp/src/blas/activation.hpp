@@ -11,8 +11,8 @@ namespace ionian::blas {
 const char* silu_source();
 
 /// Enqueues out = out / (1 + e^-out) over the result of `problem` at `out`. The GPU's context is
-/// current. The first call of a type on a GPU compiles the kernel. Thread-safe. Throws NotFoundError
-/// if there is no NVRTC, CudaError.
+/// current. The first call of a type on a GPU compiles the kernel. Thread-safe. Throws
+/// NotFoundError if there is no NVRTC, CudaError.
 void silu(const Problem& problem, std::byte* out, int device, cuda::StreamHandle stream);
 
 }  // namespace ionian::blas

@@ -24,7 +24,8 @@ std::vector<Value> unpacked(const std::byte* data, const Matrix& matrix, std::in
         Storage stored;
         std::memcpy(&stored, data + at * static_cast<std::int64_t>(sizeof(Storage)),
                     sizeof(Storage));
-        values[static_cast<std::size_t>(i * columns + j)] = static_cast<Value>(E::load(stored));
+        values[static_cast<std::size_t>(i * columns + j)] =
+            static_cast<Value>(E::load(stored));  // NOLINT: int8 too
       }
     }
   });
@@ -43,9 +44,9 @@ template <class Value>
 Value activate(Value x, Activation activation) {
   if (activation == Activation::kRelu) return std::max(x, Value{0});
   if constexpr (std::is_floating_point_v<Value>) {
-    constexpr double kRoot = 0.7978845608028654;  // √(2/π)
+    constexpr double root = 0.7978845608028654;  // √(2/π)
     if (activation == Activation::kGelu)
-      return static_cast<Value>(0.5 * x * (1 + std::tanh(kRoot * (x + 0.044715 * x * x * x))));
+      return static_cast<Value>(0.5 * x * (1 + std::tanh(root * (x + 0.044715 * x * x * x))));
     if (activation == Activation::kSilu) return static_cast<Value>(x / (1 + std::exp(-x)));
   }
   return x;

@@ -184,7 +184,8 @@ void fold(Problem& problem) {
 std::string Problem::to_string() const {
   std::string text;
   const auto add = [&text](std::int64_t number) {
-    text += (text.empty() ? "" : ",") + std::to_string(number);
+    if (!text.empty()) text += ',';
+    text += std::to_string(number);
   };
   for (const auto number : {m, n, k, batch}) add(number);
   for (const Matrix* matrix : {&a, &b, &c, &out}) {

@@ -199,6 +199,7 @@ std::vector<Communicator> make_communicators(const std::vector<int>& devices, Co
     if (error) std::rethrow_exception(error);
   }
   std::vector<Communicator> communicators;
+  communicators.reserve(made.size());
   for (auto& each : made) communicators.push_back(std::move(*each));
   return communicators;
 }

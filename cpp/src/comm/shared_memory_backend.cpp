@@ -29,6 +29,7 @@ using Kind = CommCall::Kind;
 
 constexpr milliseconds kSlice{50};
 constexpr microseconds kSpin{30};
+constexpr std::size_t kIdBytes = 64;  // more than an id has
 
 class SharedMemoryBackend final : public Communicator::Backend {
  public:
@@ -323,6 +324,7 @@ void SharedMemoryBackend::take(const CommCall& call, std::size_t offset, std::si
   const std::size_t count = bytes / size_of(call.in.dtype);
   const auto mine = static_cast<std::size_t>(rank);
   std::vector<const std::byte*> slots;
+  slots.reserve(static_cast<std::size_t>(world_size));
   const bool scatters = call.kind == Kind::kReduceScatter;
   for (int from = 0; from < world_size; ++from)
     slots.push_back(slot(from) + (scatters ? mine * bytes : 0));
@@ -448,7 +450,6 @@ std::shared_ptr<Communicator::Backend> SharedMemoryBackend::split(int color, int
     if (all[at] == color) members.emplace_back(all[at + 1], other);
   }
   std::sort(members.begin(), members.end());
-  constexpr std::size_t kIdBytes = 64;
   std::array<char, kIdBytes> id{};
   std::vector<char> ids(kIdBytes * many);
   std::string made;

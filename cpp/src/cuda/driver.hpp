@@ -24,8 +24,8 @@ namespace ionian::cuda {
 using Context = CUctx_st*;          // CUcontext
 using StreamHandle = CUstream_st*;  // CUstream, which is cudaStream_t too; nullptr: the default one
 using EventHandle = CUevent_st*;    // CUevent
-using Module = CUmod_st*;          // CUmodule
-using Function = CUfunc_st*;       // CUfunction
+using Module = CUmod_st*;           // CUmodule
+using Function = CUfunc_st*;        // CUfunction
 using DevicePointer = std::uint64_t;  // CUdeviceptr
 
 inline constexpr int kSuccess = 0;
@@ -34,7 +34,7 @@ inline constexpr int kPointerDevice = 9;     // CU_POINTER_ATTRIBUTE_DEVICE_ORDI
 inline constexpr int kMultiprocessors = 16;  // CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 inline constexpr int kComputeMajor = 75;     // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
 inline constexpr int kComputeMinor = 76;
-inline constexpr int kCaptureRelaxed = 2;    // CU_STREAM_CAPTURE_MODE_RELAXED
+inline constexpr int kCaptureRelaxed = 2;  // CU_STREAM_CAPTURE_MODE_RELAXED
 inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr unsigned kEventDisableTiming = 2;
 

@@ -34,10 +34,10 @@ struct Loaded {
 
 Loaded load() {
   Loaded loaded;
-  const auto library = DynamicLibrary::open(
-      "IONIAN_NVRTC_LIBRARY",
-      {"libnvrtc.so.13", "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so.13",
-       "/usr/local/cuda/lib64/libnvrtc.so.12"});
+  const auto library =
+      DynamicLibrary::open("IONIAN_NVRTC_LIBRARY", {"libnvrtc.so.13", "libnvrtc.so.12",
+                                                    "/usr/local/cuda/lib64/libnvrtc.so.13",
+                                                    "/usr/local/cuda/lib64/libnvrtc.so.12"});
   if (!library) {
     loaded.reason = library.reason();
     return loaded;

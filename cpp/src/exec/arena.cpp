@@ -12,13 +12,20 @@
 #endif
 
 namespace ionian {
-#ifdef __SSE2__
 namespace {
 
+/// Returns whether a block lies inside a slab of `limit` bytes, its header before it. References
+/// lie in memory that the peer can write to.
+bool inside(const BlockRef& ref, std::size_t limit) {
+  return ref.offset >= kBlockHeaderBytes && ref.offset % 64 == 0 && ref.offset <= limit &&
+         ref.size <= limit - ref.offset;
+}
+
+#ifdef __SSE2__
 constexpr std::size_t kStreamFrom = std::size_t{4} << 20;  // well past what a cache would keep
+#endif
 
 }  // namespace
-#endif
 
 Arena::Arena(std::span<std::byte> base, Announce announce)
     : base_(base), announce_(std::move(announce)) {}
@@ -115,9 +122,12 @@ void Arena::cancel(const BlockRef& ref) {
 }
 
 std::span<std::byte> Arena::bytes(const BlockRef& ref) const {
-  if (ref.slab == 0) return base_.subspan(ref.offset, ref.size);
+  const auto part = [&](std::span<std::byte> all) {
+    return inside(ref, all.size()) ? all.subspan(ref.offset, ref.size) : std::span<std::byte>();
+  };
+  if (ref.slab == 0) return part(base_);
   for (const auto& slab : busy_slabs_) {
-    if (slab->id == ref.slab) return slab->bytes.subspan(ref.offset, ref.size);
+    if (slab->id == ref.slab) return part(slab->bytes);
   }
   return {};
 }
@@ -146,8 +156,7 @@ BlockView SlabTable::view(const BlockRef& ref) const {
     throw ExecutionError("[channel] peer named unknown slab " + std::to_string(ref.slab));
   }
   const std::size_t limit = found->second->bytes.size();
-  if (ref.offset < kBlockHeaderBytes || ref.offset % 64 != 0 || ref.offset > limit ||
-      ref.size > limit - ref.offset) {
+  if (!inside(ref, limit)) {
     throw ExecutionError("[channel] peer named a block outside its slab: offset " +
                          std::to_string(ref.offset) + ", size " + std::to_string(ref.size) +
                          ", slab of " + std::to_string(limit) + " bytes");

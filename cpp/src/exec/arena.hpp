@@ -61,7 +61,7 @@ class Arena {
   Block allocate(std::size_t size);
   /// Takes back a block that the peer will never see.
   void cancel(const BlockRef& ref);
-  /// Returns the bytes of a block that is in use, empty if there is no such block.
+  /// Returns the bytes of a block that is in use, empty if no slab has such a place.
   [[nodiscard]] std::span<std::byte> bytes(const BlockRef& ref) const;
   /// Returns the bytes of dedicated slabs held now.
   [[nodiscard]] std::size_t slab_bytes() const noexcept { return slab_bytes_; }

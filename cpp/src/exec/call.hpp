@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/syscall.hpp"
 #include "exec/channel.hpp"
 #include "ionian/fd.hpp"
 
@@ -36,7 +37,7 @@ class CallGroup;
 /// Fields are guarded by the executor's mutex until `ready()`, immutable afterwards.
 class Call : public Waitable {
  public:
-  enum class State { kQueued, kSent, kDone };
+  enum class State { kQueued, kSent, kDelayed, kDone };  // kDelayed: until its next attempt
 
   [[nodiscard]] bool ready() const override { return state == State::kDone; }
 
@@ -52,7 +53,10 @@ class Call : public Waitable {
   WorkerRecord* worker = nullptr;
   std::uint32_t sequence = 0;  // in the worker's ring
   sys::TimePoint queued_at{};  // where its function has a lease_timeout
-  int lost_starts = 0;         // workers that died while they read its arguments
+  int lost_starts = 0;         // workers that died before its body was entered
+  std::uint32_t attempts = 0;  // that failed in the body; counted where the pool retries
+  bool timed_out = false;     // the attempt that is under way; it ends with its reply or its worker
+  sys::TimePoint retry_at{};  // while it is delayed
   std::optional<Received> reply;
   std::exception_ptr failure;
   std::map<int, UniqueFd> watchers;  // eventfds written when it is done; see Executor::watch

@@ -148,6 +148,14 @@ void place(Arena& arena, const Payload& payload, DescriptorFields& fields,
   fields.size = block.ref.size;
 }
 
+/// Returns a private copy of what the peer can change at any moment. The fence keeps the compiler
+/// from reading the shared original again after the copy was checked.
+DescriptorFields copy_once(const DescriptorFields& shared) {
+  const DescriptorFields copy = shared;
+  std::atomic_signal_fence(std::memory_order_acq_rel);
+  return copy;
+}
+
 /// The reverse of `place` for a block, distrusting every number.
 void unpack_block(const DescriptorFields& fields, std::span<std::byte> bytes, Received& received) {
   const auto align = [](std::uint64_t size) { return (size + 63) / 64 * 64; };
@@ -160,6 +168,7 @@ void unpack_block(const DescriptorFields& fields, std::span<std::byte> bytes, Re
   for (std::uint32_t i = 0; i < fields.buffers; ++i) {
     std::uint64_t size = 0;
     std::memcpy(&size, bytes.data() + std::size_t{i} * 8, sizeof(size));
+    std::atomic_signal_fence(std::memory_order_acq_rel);  // as in copy_once
     if (at > bytes.size() || size > bytes.size() - at) {
       throw ExecutionError("[channel] buffer " + std::to_string(i) + " is longer than its block");
     }
@@ -234,9 +243,11 @@ std::uint32_t CallerChannel::send(std::uint64_t call, RequestKind kind, const Pa
 
 std::optional<Received> CallerChannel::receive() {
   channel::Ring& ring = header().replies;
-  if (ring.tail.load(std::memory_order_acquire) == reply_head_) return std::nullopt;
+  const std::uint32_t waiting = ring.tail.load(std::memory_order_acquire) - reply_head_;
+  if (waiting == 0) return std::nullopt;
+  if (waiting > kSlots) throw ExecutionError("[channel] the worker claims more replies than fit");
   const Descriptor& slot = ring.slots[reply_head_ % kSlots];
-  const DescriptorFields fields = slot.fields;
+  const DescriptorFields fields = copy_once(slot.fields);
   if (fields.slab != channel::kInline && !slabs_.contains(fields.slab)) receive_slabs();
   Received received = unpack(slabs_, fields, slot.inline_bytes.data());
   ring.head.store(++reply_head_, std::memory_order_release);
@@ -263,7 +274,7 @@ Claim CallerChannel::claim(std::uint32_t sequence) const {
 
 OwnedPayload CallerChannel::stored(std::uint32_t sequence) const {
   const Descriptor& slot = header().requests.slots[sequence % kSlots];
-  const DescriptorFields fields = slot.fields;
+  const DescriptorFields fields = copy_once(slot.fields);
   OwnedPayload payload;
   if (fields.slab == channel::kInline) {
     const std::string head = unpack_inline(fields, slot.inline_bytes.data());
@@ -283,7 +294,7 @@ bool CallerChannel::revoke(std::uint32_t sequence) {
   Descriptor& slot = header().requests.slots[sequence % kSlots];
   Claim expected = Claim::kQueued;
   if (!slot.claim.compare_exchange_strong(expected, Claim::kRevoked)) return false;
-  const DescriptorFields fields = slot.fields;
+  const DescriptorFields fields = copy_once(slot.fields);
   if (fields.slab != channel::kInline) arena_.cancel({fields.slab, fields.offset, fields.size});
   return true;
 }
@@ -347,7 +358,7 @@ std::optional<Received> WorkerChannel::next() {
       ring.head.store(++head_, std::memory_order_release);  // revoked
       continue;
     }
-    const DescriptorFields fields = slot().fields;
+    const DescriptorFields fields = copy_once(slot().fields);
     current_call_.store(fields.call);
     return read(fields, slot().inline_bytes.data());
   }

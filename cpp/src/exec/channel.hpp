@@ -35,7 +35,9 @@ enum class Claim : std::uint32_t { kQueued, kTaken, kStarted, kRevoked };
 
 /// What a request asks, and how a reply ended.
 enum class RequestKind : std::uint32_t { kSetup, kCall, kShutdown };
-enum class ReplyStatus : std::uint32_t { kReturned, kRaised };
+/// kRefused: raised, and another attempt would be no use (a value that cannot be sent, a
+/// cancellation).
+enum class ReplyStatus : std::uint32_t { kReturned, kRaised, kRefused };
 
 struct Payload {
   std::span<const std::byte> head;

@@ -111,16 +111,16 @@ CallPtr Executor::submit(Pool* pool, const Payload& payload, std::shared_ptr<Cal
   check_usable();
   if (pool->broken) std::rethrow_exception(pool->broken);
   call->id = next_call_++;
+  WorkerRecord* worker = pool->queue.empty() ? choose_worker(*pool) : nullptr;
+  // What lies in a worker's ring is the body's to change, so another attempt needs a copy.
+  if (!borrow && (worker == nullptr || pool->options.retries.max_retries != 0)) {
+    call->owned = copy(payload);
+    call->owns_payload = true;
+  }
+  if (worker != nullptr) send_call(*worker, call);  // may throw: nothing has been counted yet
   if (call->group) ++call->group->pending;
   if (!borrow && ++unattended_ == 1) pump_wanted_.notify_one();
-  WorkerRecord* worker = pool->queue.empty() ? choose_worker(*pool) : nullptr;
-  if (worker != nullptr) {
-    send_call(*worker, call);
-  } else {
-    if (!borrow) {
-      call->owned = copy(payload);
-      call->owns_payload = true;
-    }
+  if (worker == nullptr) {
     if (const auto limit = pool->options.lease_timeout; limit.count() > 0) {
       call->queued_at = sys::Clock::now();
       if (call->queued_at + limit < control_until_) wake_control();
@@ -136,7 +136,7 @@ WorkerRecord* Executor::choose_worker(Pool& pool) {
   const std::size_t depth = prefetch_depth(pool.mean_call_s);
   WorkerRecord* best = nullptr;
   for (WorkerRecord* worker : pool.workers) {
-    if (worker->phase != WorkerRecord::Phase::kReady || worker->timed_out_call) continue;
+    if (worker->phase != WorkerRecord::Phase::kReady || worker->leaving) continue;
     if (worker->in_flight.size() >= depth || worker->channel->full()) continue;
     if (best == nullptr || worker->in_flight.size() < best->in_flight.size()) best = worker;
     if (best->in_flight.empty()) break;
@@ -156,8 +156,9 @@ void Executor::send_call(WorkerRecord& worker, const CallPtr& call) {
   call->worker = &worker;
   worker.in_flight.push_back(call);
   note_load(worker);
-  const auto timeout = call->pool->options.timeout;
-  if (timeout.count() > 0 && sys::Clock::now() + timeout < control_until_) wake_control();
+  const PoolOptions& options = call->pool->options;
+  if (options.single_use) worker.leaving = true;
+  if (options.timeout.count() > 0) look_again_by(sys::Clock::now() + options.timeout);
 }
 
 void Executor::note_load(WorkerRecord& worker) {
@@ -206,24 +207,30 @@ bool Executor::rebalance(Pool& pool) {
     again = true;
     const std::uint64_t started = worker->channel->started_ns();
     if (started == 0 || nanoseconds(channel::now_ns() - started) < kStuckBehind) continue;
-    // Newest first, so that those nearest their turn keep it.
-    while (worker->in_flight.size() > 1) {
-      const CallPtr call = worker->in_flight.back();
-      if (!call->owns_payload && !call->attended) {
-        call->owned = worker->channel->stored(call->sequence);
-        call->owns_payload = true;
-      }
-      if (!worker->channel->revoke(call->sequence)) break;
-      worker->in_flight.pop_back();
-      note_load(*worker);
-      call->state = Call::State::kQueued;
-      call->worker = nullptr;
-      pool.queue.push_front(call);
-    }
+    take_back(*worker);
     dispatch(pool);
     return true;
   }
   return again;
+}
+
+/// Puts the calls behind the first one back into the queue. Newest first, so that those nearest
+/// their turn keep it.
+void Executor::take_back(WorkerRecord& worker) {
+  while (worker.in_flight.size() > 1) {
+    const CallPtr call = worker.in_flight.back();
+    if (!call->owns_payload && !call->attended) {
+      call->owned = worker.channel->stored(call->sequence);
+      call->owns_payload = true;
+    }
+    if (!worker.channel->revoke(call->sequence)) return;
+    worker.in_flight.pop_back();
+    note_load(worker);
+    if (call->state == Call::State::kDone) continue;
+    call->state = Call::State::kQueued;
+    call->worker = nullptr;
+    worker.pool->queue.push_front(call);
+  }
 }
 
 bool Executor::pump() {
@@ -247,7 +254,10 @@ bool Executor::pump_worker(WorkerRecord& worker) {
   }
   if (any && worker.phase == WorkerRecord::Phase::kReady) {
     dispatch(*worker.pool);
-    if (worker.in_flight.empty()) {
+    if (worker.leaving && worker.in_flight.empty()) {
+      retire(worker);
+      plan(*worker.pool);
+    } else if (worker.in_flight.empty()) {
       worker.idle_since = sys::Clock::now();
       if (!wanted_.empty() ||
           worker.idle_since + worker.pool->options.scaledown_window < control_until_) {
@@ -276,9 +286,7 @@ void Executor::on_reply(WorkerRecord& worker, Received reply) {
     const auto text = reply.head();
     death.log_tail.assign(reinterpret_cast<const char*>(text.data()), text.size());
     stop_worker(worker, milliseconds(0), true);
-    pool.failed_starts = 3;  // loading fails the same way each time
-    start_failed(pool, std::move(death));
-    return;
+    return start_failed(pool, std::move(death), true);
   }
   if (worker.in_flight.empty() || worker.in_flight.front()->id != reply.call) {
     throw ExecutionError("[executor] a worker answered call " + std::to_string(reply.call) +
@@ -290,7 +298,15 @@ void Executor::on_reply(WorkerRecord& worker, Received reply) {
   const double seconds = static_cast<double>(reply.duration_ns) * 1e-9;
   pool.mean_call_s = pool.mean_call_s == 0 ? std::max(seconds, 1e-9)
                                            : pool.mean_call_s + (seconds - pool.mean_call_s) / 8;
+  worker.kill_at.reset();
   if (call->state == Call::State::kDone) return;  // cancelled or timed out meanwhile
+  const auto status = static_cast<ReplyStatus>(reply.code);
+  if (status != ReplyStatus::kReturned || call->timed_out) {
+    const CallFailure why = call->timed_out                   ? CallFailure::kTimedOut
+                            : status == ReplyStatus::kRefused ? CallFailure::kRefused
+                                                              : CallFailure::kRaised;
+    if (try_again(call, why)) return;
+  }
   call->reply = std::move(reply);
   complete(call);
 }
@@ -405,26 +421,50 @@ std::vector<CallPtr> Executor::take(CallGroup& group, std::size_t limit) {
   return taken;
 }
 
-void Executor::cancel(const CallPtr& call, bool terminate) {
+void Executor::cancel(std::span<const CallPtr> calls, bool terminate) {
   const Lock lock(mutex_);
+  // Those that wait first and those that run last, so that none begins while others end.
+  std::vector<CallPtr> sent;
+  bool any = false;
+  for (const auto& call : calls) {
+    if (call->state == Call::State::kDone) continue;
+    any = true;
+    if (call->state == Call::State::kSent) {
+      sent.push_back(call);
+    } else {
+      cancel_one(call, terminate);
+    }
+  }
+  if (!any) return;
+  std::sort(sent.begin(), sent.end(), [](const auto& a, const auto& b) { return a->id > b->id; });
+  for (const auto& call : sent) cancel_one(call, terminate);
+  for (auto& pool : pools_) plan(pool);
+  doorbell_.ring();  // whoever waits for one of them may be the one who leads
+}
+
+void Executor::cancel_one(const CallPtr& call, bool terminate) {
   if (call->state == Call::State::kDone) return;
   Pool& pool = *call->pool;
   if (call->state == Call::State::kQueued) {
     std::erase(pool.queue, call);
+  } else if (call->state == Call::State::kDelayed) {
+    const auto [first, last] = delayed_.equal_range(call->retry_at);
+    delayed_.erase(
+        std::find_if(first, last, [&](const auto& each) { return each.second == call; }));
   } else {
     WorkerRecord& worker = *call->worker;
     if (worker.channel->revoke(call->sequence)) {
       std::erase(worker.in_flight, call);
       note_load(worker);
-    } else if (terminate) {
+      worker.leaving = worker.leaving && !worker.in_flight.empty();
+    } else if (!terminate) {
+      interrupt(worker, call);
+    } else if (still_runs(worker, call)) {
       stop_worker(worker, milliseconds(0), true);
-    } else {
-      worker.channel->cancel(call->id);
     }
   }
   fail(call, std::make_exception_ptr(
                  RemoteError("[" + pool.options.name + "] the call was cancelled by its caller")));
-  plan(pool);
 }
 
 std::size_t Executor::workers(const Pool* pool) {

@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,6 +27,7 @@
 #include "exec/line_buffer.hpp"
 #include "exec/message.hpp"
 #include "exec/pool_policy.hpp"
+#include "exec/retry_policy.hpp"
 #include "ionian/error.hpp"
 #include "ionian/lease.hpp"
 
@@ -57,8 +59,13 @@ struct PoolOptions {
   std::size_t max_containers = 0;
   std::size_t buffer_containers = 0;
   std::chrono::nanoseconds scaledown_window = std::chrono::seconds(60);
-  std::chrono::nanoseconds timeout{0};        // of one call's body; 0: none
-  std::chrono::nanoseconds lease_timeout{0};  // of one call's wait for GPUs; 0: none
+  std::chrono::nanoseconds timeout{0};          // of one attempt's body; 0: none
+  std::chrono::nanoseconds startup_timeout{0};  // from its GPUs to ready; 0: none
+  std::chrono::nanoseconds lease_timeout{0};    // of one call's wait for GPUs; 0: none
+  // For a body that was told to end, because it was cancelled or ran out of time.
+  std::chrono::nanoseconds grace = std::chrono::seconds(5);
+  RetryPolicy retries;
+  bool single_use = false;  // a fresh worker for each call
 };
 
 /// What a person should see.
@@ -86,8 +93,10 @@ struct WorkerRecord {
   std::vector<std::string> types;
   std::int64_t pid = 0;
   sys::TimePoint idle_since{};
-  std::optional<std::uint64_t> timed_out_call;
-  LineBuffer lines[2];  // NOLINT: stdout and stderr
+  std::optional<sys::TimePoint> starting_since;  // from when its start is timed
+  bool leaving = false;                   // takes no more calls; retires once it has answered
+  std::optional<sys::TimePoint> kill_at;  // the body that runs was told to end: not later than this
+  LineBuffer lines[2];                    // NOLINT: stdout and stderr
   std::string log_tail;
 };
 
@@ -136,9 +145,11 @@ class Executor {
   void watch(const CallPtr& call, int fd);
   /// Takes that back; `fd` as it was given.
   void unwatch(const CallPtr& call, int fd);
-  /// Ends a call: it fails with RemoteError at once; its body is interrupted, or with `terminate`
-  /// its worker killed.
-  void cancel(const CallPtr& call, bool terminate);
+  /// Ends calls: each fails with RemoteError at once, also between two attempts; one that is done
+  /// stays as it is. A body that runs is interrupted and has the pool's grace to end, or with
+  /// `terminate` its worker is killed. None of the others begins meanwhile.
+  void cancel(std::span<const CallPtr> calls, bool terminate);
+  void cancel(const CallPtr& call, bool terminate) { cancel({&call, 1}, terminate); }
 
   [[nodiscard]] std::size_t workers(const Pool* pool);
   [[nodiscard]] std::size_t queued(const Pool* pool);
@@ -170,6 +181,8 @@ class Executor {
   bool rebalance();
   WorkerRecord* choose_worker(Pool& pool);
   void send_call(WorkerRecord& worker, const CallPtr& call);
+  void take_back(WorkerRecord& worker);
+  void cancel_one(const CallPtr& call, bool terminate);
   [[nodiscard]] std::chrono::nanoseconds spin_time() const;
   void pump_loop();
 
@@ -179,8 +192,8 @@ class Executor {
   void retire(WorkerRecord& worker);
   void stop_worker(WorkerRecord& worker, std::chrono::milliseconds grace, bool terminate);
   void worker_dead(WorkerRecord& worker, const message::Exited& exited);
-  void lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool out_of_memory);
-  void start_failed(Pool& pool, WorkerDeath death);
+  void lose_calls(WorkerRecord& worker, const WorkerDeath& death, const message::Exited& exited);
+  void start_failed(Pool& pool, WorkerDeath death, bool for_good);
   void give_back_wanted();
   void note_load(WorkerRecord& worker);
   [[nodiscard]] std::size_t capacity(const Pool& pool);
@@ -197,10 +210,21 @@ class Executor {
   void on_wanted(message::Wanted wanted);
   void on_launcher_failed(const message::LauncherFailed& failed);
   void guardian_gone();
-  sys::TimePoint run_timers();
   void wake_control();
   void emit(ExecutorEvent event);
   [[nodiscard]] WorkerRecord* find(std::uint32_t worker);
+
+  // executor_time.cpp
+  sys::TimePoint run_timers();
+  sys::TimePoint look_at(WorkerRecord& worker, std::size_t& live, sys::TimePoint now);
+  sys::TimePoint time_start(WorkerRecord& worker, sys::TimePoint now);
+  sys::TimePoint time_body(WorkerRecord& worker, sys::TimePoint now);
+  void tell_waiting(Pool& pool, sys::TimePoint now);
+  bool still_runs(WorkerRecord& worker, const CallPtr& call);
+  void interrupt(WorkerRecord& worker, const CallPtr& call);
+  bool try_again(const CallPtr& call, CallFailure why);
+  void next_attempts(sys::TimePoint now);
+  void look_again_by(sys::TimePoint when);
 
   const ExecutorOptions options_;
   const std::string run_id_;
@@ -222,6 +246,7 @@ class Executor {
   std::map<std::uint32_t, std::exception_ptr> broken_launchers_;
   std::deque<Pool> pools_;
   std::map<std::uint32_t, std::unique_ptr<WorkerRecord>> workers_;
+  std::multimap<sys::TimePoint, CallPtr> delayed_;  // calls between two attempts
   std::uint32_t next_worker_ = 1;
   std::uint32_t next_launcher_ = 1;
   std::uint64_t next_call_ = 1;

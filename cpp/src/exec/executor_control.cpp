@@ -20,7 +20,6 @@ using std::chrono::nanoseconds;
 
 constexpr std::size_t kMaxEventBytes = std::size_t{16} << 20;
 constexpr milliseconds kTellWaitingAfter{300};
-constexpr std::chrono::seconds kTellWaitingAgain{30};
 
 std::string parent_run() {
   const char* run = std::getenv(process::kRunVariable);
@@ -70,7 +69,7 @@ const Inventory& Executor::inventory() {
     if (options_.simulate) options.simulate = options_.simulate;
     options.visible_devices = outer_visible_devices();
     options.processes = false;
-    LeaseBookOptions lease_options;
+    LeaseBookOptions lease_options = LeaseBookOptions::from_environment();
     lease_options.lock_dir = options_.lock_dir;
     lease_options.match = parse_gpu_match(options_.match);
     book_ = std::make_unique<LeaseBook>(read_inventory(options), lease_options);
@@ -213,6 +212,7 @@ void Executor::handle(const Frame& frame) {
       worker->leased = true;
       worker->uuids = leased.uuids;
       worker->types = leased.types;
+      worker->starting_since = sys::Clock::now();
       worker->pool->waiting.clear();
       worker->pool->tell_waiting_at.reset();
       return;
@@ -239,6 +239,13 @@ void Executor::handle(const Frame& frame) {
     }
     case Type::kOutput:
       return on_output(parse<message::Output>(frame));
+    case Type::kGpuNotice: {
+      const auto notice = parse<message::GpuNotice>(frame);
+      const WorkerRecord* worker = find(notice.worker);
+      if (worker == nullptr) return;
+      return emit(
+          {ExecutorEvent::Kind::kNotice, worker->ordinal, worker->pool->options.name, notice.text});
+    }
     case Type::kWanted:
       on_wanted(parse<message::Wanted>(frame));
       return give_back_wanted();
@@ -347,62 +354,10 @@ void Executor::guardian_gone() {
     death.cause = exited.cause;
     death.log_tail = worker.log_tail;
     state_ = State::kOpen;
-    lose_calls(worker, death, false);
+    lose_calls(worker, death, exited);
     workers_.erase(workers_.begin());
   }
   for (auto& pool : pools_) plan(pool);  // starts a new guardian if there is work
-}
-
-sys::TimePoint Executor::run_timers() {
-  const auto now = sys::Clock::now();
-  auto next = sys::TimePoint::max();
-  for (auto& pool : pools_) {
-    if (pool.tell_waiting_at && *pool.tell_waiting_at <= now) {
-      pool.tell_waiting_at = now + kTellWaitingAgain;
-      const bool running = std::any_of(
-          pool.workers.begin(), pool.workers.end(),
-          [](const auto* worker) { return worker->phase == WorkerRecord::Phase::kReady; });
-      if (!running && !pool.waiting.empty() && !pool.queue.empty()) {
-        emit({ExecutorEvent::Kind::kNotice, 0, pool.options.name, pool.waiting});
-      }
-    }
-    if (pool.tell_waiting_at) next = std::min(next, *pool.tell_waiting_at);
-    next = std::min(next, time_out_leases(pool));
-    std::size_t live = pool.workers.size();
-    for (WorkerRecord* worker : std::vector<WorkerRecord*>(pool.workers)) {
-      if (worker->phase != WorkerRecord::Phase::kReady) continue;
-      if (worker->in_flight.empty()) {
-        const auto retire_at = worker->idle_since + pool.options.scaledown_window;
-        if (live <= pool.options.min_containers) continue;
-        if (retire_at <= now) {
-          --live;
-          retire(*worker);
-        } else {
-          next = std::min(next, std::chrono::time_point_cast<sys::Clock::duration>(retire_at));
-        }
-      } else if (pool.options.timeout.count() > 0 && !worker->timed_out_call) {
-        const std::uint64_t started = worker->channel->started_ns();
-        const auto ran = started == 0 ? nanoseconds(0) : nanoseconds(channel::now_ns() - started);
-        if (ran < pool.options.timeout) {
-          next = std::min(next, now + (pool.options.timeout - ran));
-          continue;
-        }
-        const CallPtr call = worker->in_flight.front();
-        worker->timed_out_call = call->id;
-        const double seconds = std::chrono::duration<double>(pool.options.timeout).count();
-        fail(call,
-             std::make_exception_ptr(FunctionTimeoutError(
-                 "[" + pool.options.name + "] the call ran longer than its timeout of " +
-                 std::to_string(seconds).substr(0, std::to_string(seconds).find('.') + 2) +
-                 " s; its worker is ended. Raise timeout= of the function if it needs longer")));
-        stop_worker(*worker, milliseconds(5000), true);
-        doorbell_.ring();
-      }
-    }
-  }
-  if (guardian_) give_back_wanted();
-  if (guardian_ && guardian_.unsent() != 0) next = now;
-  return next;
 }
 
 void Executor::emit(ExecutorEvent event) {
@@ -454,6 +409,7 @@ void Executor::close(milliseconds grace) {
     const auto ended =
         std::make_exception_ptr(ExecutionError("[executor] the run ended before the call did"));
     for (auto& pool : pools_) fail_queue(pool, ended);
+    while (!delayed_.empty()) fail(delayed_.extract(delayed_.begin()).mapped(), ended);
     for (const auto& [id, worker] : workers_) {
       for (const auto& call : worker->in_flight) fail(call, ended);
     }

@@ -52,6 +52,12 @@ void Executor::on_stopped(const message::Stopped& stopped) {
     }
   };
   for (auto& pool : pools_) fail_all(pool);
+  while (!delayed_.empty()) {
+    const CallPtr call = delayed_.extract(delayed_.begin()).mapped();
+    fail(call, std::make_exception_ptr(RemoteError("[" + call->pool->options.name +
+                                                   "] the run was stopped " + stopped_ +
+                                                   " before its next attempt")));
+  }
   emit({ExecutorEvent::Kind::kWarning, 0, "", "the run was stopped " + stopped_});
 }
 

@@ -22,6 +22,17 @@ std::string signal_name(int signal) {
                          : "SIG" + std::string(name) + " (signal " + std::to_string(signal) + ")";
 }
 
+/// Returns what the call that ran gets when a GPU failed under it.
+std::exception_ptr gpu_unhealthy(const std::string& pool, const message::Exited& exited) {
+  std::string text =
+      "[" + pool + "] " + exited.gpu + " failed while it ran the function: " + exited.gpu_fault +
+      "\nthe worker was ended and the GPU is quarantined: the next call gets another "
+      "GPU, or waits until this one is well";
+  if (!exited.gpu_action.empty()) text += "\nnext: " + exited.gpu_action;
+  return std::make_exception_ptr(GpuUnhealthyError(
+      text, {exited.gpu_uuid, exited.gpu, exited.xid, exited.gpu_fault, exited.gpu_action}));
+}
+
 }  // namespace
 
 std::string describe(const WorkerDeath& death) {
@@ -92,11 +103,12 @@ void Executor::plan(Pool& pool) {
   if (state_ != State::kOpen || pool.broken || !stopped_.empty()) return;
   PoolLoad load;
   load.queued = pool.queue.size();
-  load.mean_call_s = pool.mean_call_s;
   for (const WorkerRecord* worker : pool.workers) {
     if (worker->phase == WorkerRecord::Phase::kStarting) ++load.starting;
     if (worker->phase != WorkerRecord::Phase::kReady) continue;
     ++(worker->in_flight.empty() ? load.idle : load.busy);
+    // One that takes no more calls drains no queue, however short they are.
+    if (!worker->leaving) load.mean_call_s = pool.mean_call_s;
   }
   const std::size_t wanted = wanted_workers(pool.limits, load);
   for (std::size_t have = load.starting + load.idle + load.busy; have < wanted; ++have) {
@@ -126,6 +138,7 @@ void Executor::start_worker(Pool& pool, std::uint32_t inherit) {
   worker.id = next_worker_++;
   worker.pool = &pool;
   worker.leased = pool.request.empty() || inherit != 0;
+  if (worker.leased) worker.starting_since = sys::Clock::now();
   try {
     if (!guardian_) start_guardian();
     worker.channel = std::make_unique<CallerChannel>();
@@ -143,6 +156,8 @@ void Executor::start_worker(Pool& pool, std::uint32_t inherit) {
   }
   pool.workers.push_back(&worker);
   workers_[worker.id] = std::move(record);
+  if (pool.options.startup_timeout.count() > 0)
+    look_again_by(sys::Clock::now() + pool.options.startup_timeout);
 }
 
 void Executor::stop_worker(WorkerRecord& worker, milliseconds grace, bool terminate) {
@@ -189,8 +204,8 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
   } else {
     death.cause = exited.cause.empty() ? "it is gone" : exited.cause;
   }
-  lose_calls(worker, death, exited.out_of_memory);
-  if (was_starting && !expected) start_failed(pool, death);
+  lose_calls(worker, death, exited);
+  if (was_starting && !expected) start_failed(pool, death, false);
   const std::size_t before = pool.workers.size();
   const bool holds_gpus = !worker.uuids.empty() && !expected;
   if (holds_gpus && !pool.queue.empty() && !pool.broken && state_ == State::kOpen &&
@@ -205,7 +220,8 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
   plan(pool);
 }
 
-void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool out_of_memory) {
+void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death,
+                          const message::Exited& exited) {
   Pool& pool = *worker.pool;
   while (!worker.in_flight.empty()) {
     const CallPtr call = worker.in_flight.back();
@@ -213,9 +229,11 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool o
     note_load(worker);
     if (call->state == Call::State::kDone) continue;
     const Claim claim = worker.channel->claim(call->sequence);
-    const bool retry =
-        claim == Claim::kQueued || (claim == Claim::kTaken && ++call->lost_starts < kMaxLostStarts);
-    if (retry && state_ == State::kOpen && stopped_.empty()) {
+    const bool started = claim == Claim::kStarted;
+    // A call that lay behind another has no part in the death.
+    const bool next = claim == Claim::kTaken || worker.in_flight.empty();
+    if (!started && (!next || ++call->lost_starts < kMaxLostStarts) && state_ == State::kOpen &&
+        stopped_.empty()) {
       if (!call->owns_payload && !call->attended) {
         call->owned = worker.channel->stored(call->sequence);
         call->owns_payload = true;
@@ -226,24 +244,34 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death, bool o
       pool.queue.push_front(call);
       continue;
     }
+    const CallFailure why = call->timed_out ? CallFailure::kTimedOut
+                            : started       ? CallFailure::kWorkerDied
+                                            : CallFailure::kNotStarted;
+    if (try_again(call, why)) continue;
     WorkerDeath mine = death;
-    mine.started = claim == Claim::kStarted;
-    const std::string text = describe(mine);
-    fail(call, out_of_memory
+    mine.started = started;
+    if (!exited.gpu.empty()) {
+      fail(call, gpu_unhealthy(pool.options.name, exited));
+      continue;
+    }
+    std::string text = describe(mine);
+    if (call->attempts > 1)
+      text += "\nall " + std::to_string(call->attempts) + " attempts of the call have failed";
+    fail(call, exited.out_of_memory
                    ? std::make_exception_ptr(WorkerOutOfMemoryError(text, std::move(mine)))
                    : std::make_exception_ptr(WorkerDiedError(text, std::move(mine))));
   }
 }
 
-void Executor::start_failed(Pool& pool, WorkerDeath death) {
-  if (++pool.failed_starts < kMaxFailedStarts) return;
+/// `for_good`: the next start would fail the same way.
+void Executor::start_failed(Pool& pool, WorkerDeath death, bool for_good) {
+  if (++pool.failed_starts < kMaxFailedStarts && !for_good) return;
   death.pool = pool.options.name;
-  const bool loop = death.cause != "its function could not be loaded";
   pool.failed_starts = 0;  // the next call may try again
   const std::string text =
-      describe(death) + (loop ? "\nthree workers in a row ended before they were ready" : "");
-  fail_queue(pool, loop ? std::make_exception_ptr(CrashLoopError(text, std::move(death)))
-                        : std::make_exception_ptr(WorkerStartError(text, std::move(death))));
+      describe(death) + (for_good ? "" : "\nthree workers in a row ended before they were ready");
+  fail_queue(pool, for_good ? std::make_exception_ptr(WorkerStartError(text, std::move(death)))
+                            : std::make_exception_ptr(CrashLoopError(text, std::move(death))));
 }
 
 }  // namespace ionian

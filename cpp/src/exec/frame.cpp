@@ -69,6 +69,7 @@ std::optional<Frame> FrameDecoder::next() {
 }
 
 FrameSocket::FrameSocket(UniqueFd socket) : socket_(std::move(socket)) {
+  sys::check_peer(socket_.get());
   sys::set_nonblocking(socket_.get(), true);
 }
 

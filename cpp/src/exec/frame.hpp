@@ -48,7 +48,8 @@ class FrameDecoder {
 class FrameSocket {
  public:
   FrameSocket() = default;
-  /// Takes the socket and makes it non-blocking.
+  /// Takes the socket and makes it non-blocking. Throws PermissionDeniedError if the other end is
+  /// another user's.
   explicit FrameSocket(UniqueFd socket);
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }

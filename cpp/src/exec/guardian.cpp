@@ -64,6 +64,7 @@ int Guardian::poll_timeout() const {
       next = std::min(next, worker.retry_at);
     }
     if (worker.kill_at) next = std::min(next, *worker.kill_at);
+    if (worker.give_up_at) next = std::min(next, *worker.give_up_at);
   }
   if (shutdown_at_) next = std::min(next, *shutdown_at_);
   if (next == sys::TimePoint::max()) return -1;
@@ -97,6 +98,11 @@ void Guardian::poll_once() {
     }
     reap();
   });
+  for (auto& [id, worker] : workers_) {
+    const std::uint32_t key = id;
+    if (worker.watch)
+      watch(worker.watch->fd(), POLLIN, [this, key](short) { serve_gpu_events(key); });
+  }
   if (book_) watch(book_->changes(), POLLIN, [this](short) { lease_changed(); });
   for (auto& [id, launcher] : launchers_) {
     const std::uint32_t key = id;
@@ -195,6 +201,12 @@ void Guardian::run_timers() {
     if (worker.kill_at && *worker.kill_at <= now) {
       worker.kill_at.reset();
       kill_worker(worker, SIGKILL);
+    }
+    if (worker.give_up_at && *worker.give_up_at <= now) {
+      message::Exited exited;
+      exited.worker = id;
+      exited.cause = "it does not end, even by SIGKILL: it hangs in the kernel";
+      worker_ended(exited);
     }
   }
   if (shutdown_at_ && *shutdown_at_ <= now) caller_gone_ = true;

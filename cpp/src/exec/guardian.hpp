@@ -20,6 +20,8 @@
 #include "base/syscall.hpp"
 #include "exec/message.hpp"
 #include "exec/mps.hpp"
+#include "gpu/xid_policy.hpp"
+#include "gpu/xid_watch.hpp"
 #include "ionian/error.hpp"
 #include "ionian/lease.hpp"
 
@@ -66,6 +68,11 @@ class Guardian {
     bool ours = false;     // started by us, not forked by a launcher
     bool release = false;  // the lease goes with the process
     std::optional<sys::TimePoint> kill_at;
+    std::optional<sys::TimePoint> give_up_at;  // SIGKILL was sent: from then on it counts as dead
+    std::optional<XidWatch> watch;             // of the real GPUs of its lease
+    std::optional<GpuFault> fault;             // that ended it
+    std::chrono::milliseconds drain_pause{0};
+    bool draining = false;  // its lock files say so
   };
   using Workers = std::map<std::uint32_t, WorkerState>;
 
@@ -97,6 +104,15 @@ class Guardian {
 
   // guardian_status.cpp: what others may see
   void write_status();
+
+  // guardian_health.cpp: GPUs that are not well
+  void watch_gpus(WorkerState& worker);
+  void serve_gpu_events(std::uint32_t id);
+  void on_gpu_event(WorkerState& worker, const GpuEvent& event);
+  [[nodiscard]] bool quarantined(const WorkerState& worker) const;
+  /// Quarantines a GPU that is ill or did not drain within the limit. Returns whether to go on
+  /// waiting for it.
+  bool drain(WorkerState& worker, const Device& device);
 
   // guardian_launch.cpp: processes
   void start_launcher(message::StartLauncher order);
@@ -132,6 +148,7 @@ class Guardian {
   std::map<std::uint32_t, LauncherState> launchers_;
   Workers workers_;
   std::optional<std::uint64_t> oom_kills_;
+  XidOverrides xid_overrides_;
   UniqueFd status_;
   bool status_changed_ = true;
 };

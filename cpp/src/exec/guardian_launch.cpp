@@ -17,6 +17,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
+/// A process that hangs in the kernel, as the driver's calls on a dead GPU can, does not end by any
+/// signal.
+constexpr milliseconds kUnkillable{5000};
+
 struct OutputPipes {
   UniqueFd out;
   UniqueFd err;
@@ -143,7 +147,9 @@ void Guardian::start_worker(message::StartWorker order, std::vector<UniqueFd> fd
   worker.fds = std::move(fds);
   if (worker.order.inherit != 0) {
     const auto dead = workers_.find(worker.order.inherit);
-    if (dead != workers_.end()) {
+    if (dead != workers_.end() && quarantined(dead->second)) {
+      release_worker(worker.order.inherit);  // its GPUs are not for the next one
+    } else if (dead != workers_.end()) {
       worker.lease = std::move(dead->second.lease);
       workers_.erase(dead);
     }
@@ -170,6 +176,7 @@ void Guardian::launch(WorkerState& worker) {
       leased.types.push_back(device.type);
     }
     message::send(caller_, leased);
+    watch_gpus(worker);
   }
   worker.phase = WorkerState::Phase::kLaunching;
   const auto found = launchers_.find(worker.order.launcher);
@@ -278,11 +285,13 @@ void Guardian::forked(std::uint32_t id, pid_t pid) {
   worker.phase = WorkerState::Phase::kRunning;
   worker.fds.clear();
   message::send(caller_, message::Forked{id, pid});
-  if (worker.release) kill_worker(worker, SIGKILL);  // stopped while it was forked
+  // Stopped while it was forked, or its GPU failed.
+  if (worker.release || worker.fault) kill_worker(worker, SIGKILL);
 }
 
 void Guardian::kill_worker(WorkerState& worker, int signal) {
   if (worker.phase != WorkerState::Phase::kRunning) return;
+  if (signal == SIGKILL && !worker.give_up_at) worker.give_up_at = sys::Clock::now() + kUnkillable;
   process::send_signal(worker.pidfd, signal);
   ::kill(-worker.pid, signal);  // its group; the worker leads it, and is not reaped before we know
 }
@@ -292,9 +301,14 @@ void Guardian::stop_worker(const message::StopWorker& stop) {
   if (found == workers_.end()) return;
   WorkerState& worker = found->second;
   worker.release = true;
-  if (worker.phase == WorkerState::Phase::kLaunching)
-    return;  // `forked` or its launcher's end comes
-  if (worker.phase != WorkerState::Phase::kRunning) return release_worker(stop.worker);
+  if (worker.phase == WorkerState::Phase::kLaunching && worker.out)
+    return;  // it is being forked: `forked` or its launcher's end comes
+  if (worker.phase != WorkerState::Phase::kRunning) {
+    message::Exited exited;
+    exited.worker = stop.worker;
+    exited.cause = "it was stopped before it was started";
+    return worker_ended(exited);
+  }
   if (stop.terminate) kill_worker(worker, stop.grace_ms == 0 ? SIGKILL : SIGTERM);
   if (stop.grace_ms != 0) worker.kill_at = sys::Clock::now() + milliseconds(stop.grace_ms);
 }
@@ -315,6 +329,14 @@ void Guardian::worker_ended(message::Exited exited) {
   status_changed_ = true;
   worker.phase = WorkerState::Phase::kEnded;
   worker.kill_at.reset();
+  worker.give_up_at.reset();
+  if (worker.fault) {
+    exited.gpu = worker.fault->gpu;
+    exited.gpu_uuid = worker.fault->uuid;
+    exited.gpu_fault = worker.fault->text;
+    exited.gpu_action = worker.fault->action;
+    exited.xid = worker.fault->xid;
+  }
   drain_output(exited.worker, worker);
   if (!worker.release) mps_doubtful_ = true;
   if (exited.code == CLD_KILLED && exited.status == SIGKILL) {

@@ -10,10 +10,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-/// How long the driver may take to clear a dead worker's memory before we stop waiting.
-constexpr seconds kDrainLimit{10};
-constexpr milliseconds kDriverTimeout{2000};
-
 }  // namespace
 
 LeaseBook& Guardian::book() {
@@ -22,7 +18,7 @@ LeaseBook& Guardian::book() {
     InventoryOptions options = InventoryOptions::from_environment();
     if (hello_.has_simulate) options.simulate = hello_.simulate;
     options.processes = false;
-    LeaseBookOptions lease_options;
+    LeaseBookOptions lease_options = LeaseBookOptions::from_environment();
     lease_options.lock_dir = hello_.lock_dir;
     lease_options.match = parse_gpu_match(hello_.match);
     book_ = std::make_unique<LeaseBook>(read_inventory(options), lease_options);
@@ -131,16 +127,10 @@ std::vector<std::string> Guardian::mps_env(const WorkerState& worker) {
 }
 
 bool Guardian::drained(WorkerState& worker) {
-  const auto now = sys::Clock::now();
-  if (worker.drain_until == sys::TimePoint{}) worker.drain_until = now + kDrainLimit;
   for (const auto& device : worker.lease.devices()) {
     // Of a slice nobody knows which memory is whose, and its GPU may be in use for good.
     if (device.simulated || is_slice(device.uuid)) continue;
-    const auto left = processes_on(device, kDriverTimeout);
-    if (left && !left->empty() && now < worker.drain_until) {
-      worker.retry_at = now + milliseconds(2);
-      return false;
-    }
+    if (drain(worker, device)) return false;
   }
   return true;
 }
@@ -152,6 +142,7 @@ void Guardian::give_back(WorkerState& worker) {
   // Every acquirer looks again after taking the lock, so a GPU that does not drain is not handed
   // out even though its lock is free.
   if (!drained(worker)) return;
+  worker.watch.reset();
   worker.lease.release();
   if (mps_ && !slices_held(nullptr)) {
     mps_.reset();  // its server would look like a stranger to who wants the whole GPU

@@ -1,6 +1,7 @@
 // line_buffer.hpp: bytes of a stream, cut into whole lines.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,17 +20,22 @@ class LineBuffer {
     std::vector<std::string> lines;
     pending_.append(bytes);
     std::size_t at = 0;
-    for (std::size_t end = 0; (end = pending_.find('\n', at)) != std::string::npos; at = end + 1) {
-      lines.push_back(pending_.substr(at, end - at));
+    for (;;) {
+      const std::size_t end = pending_.find('\n', at);
+      const std::size_t size = std::min(end, pending_.size()) - at;
+      if (size > kLongestLine) {
+        std::size_t cut = kLongestLine;
+        while (cut > kLongestLine - 4 && is_continuation(pending_[at + cut])) --cut;
+        lines.push_back(pending_.substr(at, cut));
+        at += cut;
+      } else if (end != std::string::npos) {
+        lines.push_back(pending_.substr(at, size));
+        at = end + 1;
+      } else {
+        break;
+      }
     }
     pending_.erase(0, at);
-    while (pending_.size() > kLongestLine) {
-      std::size_t cut = kLongestLine;
-      while (cut > kLongestLine - 4 && (static_cast<unsigned char>(pending_[cut]) & 0xc0) == 0x80)
-        --cut;
-      lines.push_back(pending_.substr(0, cut));
-      pending_.erase(0, cut);
-    }
     return lines;
   }
 
@@ -37,6 +43,8 @@ class LineBuffer {
   std::string finish() { return std::exchange(pending_, {}); }
 
  private:
+  static bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
+
   std::string pending_;
 };
 

@@ -39,6 +39,8 @@ enum class Type : std::uint16_t {
   // launcher → guardian
   kReady,
   kFailed,
+  // guardian → caller
+  kGpuNotice,
 };
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
@@ -195,9 +197,26 @@ struct Exited {
   std::uint32_t status = 0;
   bool out_of_memory = false;  // the kernel's own counter says so
   std::string cause;           // "" or what ended it, e.g. "could not be forked: …"
+  std::string gpu;             // that failed under it: "H100 GPU-…", "" if none did
+  std::string gpu_uuid;
+  std::string gpu_fault;   // "Xid 79: GPU has fallen off the bus"
+  std::string gpu_action;  // what a person should do
+  std::uint32_t xid = 0;
   template <class V>
   void visit(V& v) {
     v(worker), v(code), v(status), v(out_of_memory), v(cause);
+    v(gpu), v(gpu_uuid), v(gpu_fault), v(gpu_action), v(xid);
+  }
+};
+
+/// The driver reported an error of a worker's GPU which does not end its call.
+struct GpuNotice {
+  static constexpr Type kType = Type::kGpuNotice;
+  std::uint32_t worker = 0;
+  std::string text;
+  template <class V>
+  void visit(V& v) {
+    v(worker), v(text);
   }
 };
 

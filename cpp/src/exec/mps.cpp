@@ -38,7 +38,7 @@ std::string find_program() {
                             ":/usr/bin:/usr/local/nvidia/bin");
   std::string place;
   while (std::getline(places, place, ':')) {
-    const std::string file = place + "/" + kProgram;
+    std::string file = place + "/" + kProgram;
     if (place.starts_with('/') && ::access(file.c_str(), X_OK) == 0) return file;
   }
   return "";

@@ -86,12 +86,12 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   ::_exit(127);
 }
 
-bool has_part(std::string_view value, std::string_view part) {
+bool has_part(std::string_view value, char separator, std::string_view part) {
   while (!value.empty()) {
-    const std::size_t slash = value.find('/');
-    if (value.substr(0, slash) == part) return true;
-    if (slash == std::string_view::npos) return false;
-    value.remove_prefix(slash + 1);
+    const std::size_t end = value.find(separator);
+    if (value.substr(0, end) == part) return true;
+    if (end == std::string_view::npos) return false;
+    value.remove_prefix(end + 1);
   }
   return false;
 }
@@ -104,7 +104,7 @@ bool environment_matches(pid_t pid, const std::string& name, const std::string& 
   while (at < text.size()) {
     const std::size_t end = std::min(text.find('\0', at), text.size());
     const std::string_view entry = std::string_view(text).substr(at, end - at);
-    if (entry.starts_with(prefix) && has_part(entry.substr(prefix.size()), value)) return true;
+    if (entry.starts_with(prefix) && has_part(entry.substr(prefix.size()), '/', value)) return true;
     at = end + 1;
   }
   return false;
@@ -165,6 +165,10 @@ std::vector<std::string> environment() {
   std::vector<std::string> env;
   for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry)
     env.emplace_back(*entry);
+  const std::string names = variable(env, kPrivateVariable).value_or("");
+  std::erase_if(env, [&](const std::string& entry) {
+    return has_part(names, '=', std::string_view(entry).substr(0, entry.find('=')));
+  });
   return env;
 }
 

@@ -17,6 +17,9 @@ namespace ionian::process {
 /// in: "outer/inner". A worker's own children carry the second one too.
 inline constexpr const char* kRunVariable = "IONIAN_RUN";
 inline constexpr const char* kWorkerVariable = "IONIAN_WORKER";
+/// Names, joined by "=", of what a worker set for itself after its start: values of env=, which may
+/// be secrets. They are in nobody's /proc/PID/environ.
+inline constexpr const char* kPrivateVariable = "IONIAN_PRIVATE_ENV";
 
 struct Program {
   std::vector<std::string> argv;
@@ -38,7 +41,7 @@ pid_t start(const Program& program);
 void set_variable(std::vector<std::string>& env, const std::string& name, const std::string& value);
 /// Returns the value of NAME in `env`, nullopt if it is not there.
 std::optional<std::string> variable(const std::vector<std::string>& env, const std::string& name);
-/// Returns this process's environment as "NAME=value".
+/// Returns this process's environment as "NAME=value", less what kPrivateVariable names.
 std::vector<std::string> environment();
 
 /// Returns the pids (never our own) whose environment has `name` with `value` as one of the parts

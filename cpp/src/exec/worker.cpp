@@ -8,6 +8,8 @@
 #include <csignal>
 
 #include "base/syscall.hpp"
+#include "ionian/error.hpp"
+#include "ionian/log.hpp"
 
 namespace ionian {
 namespace {
@@ -66,7 +68,13 @@ void Worker::watch() {
     if (polled[1].revents != 0) end_at_once();
     if (polled[0].revents == 0) continue;
     bool closed = false;
-    const std::uint64_t cancelled = channel_.handle_peer_message(closed);
+    std::uint64_t cancelled = 0;
+    try {
+      cancelled = channel_.handle_peer_message(closed);
+    } catch (const Error& error) {  // memory that must not be mapped: nothing after it can be right
+      log(LogLevel::kWarning, error.what());
+      closed = true;
+    }
     if (closed) end_at_once();
     if (cancelled != 0 && cancelled == channel_.current_call()) {
       cancelled_.store(cancelled);

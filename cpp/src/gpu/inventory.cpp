@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "gpu/nvml.hpp"
+#include "gpu/nvml_health.hpp"
 #include "gpu/simulated.hpp"
 #include "gpu/split.hpp"
 #include "gpu/text.hpp"
@@ -68,6 +69,11 @@ Inventory read_inventory(const InventoryOptions& options) {
   if (options.visible_devices)
     all = apply_mask(all, *options.visible_devices, options.pci_bus_order);
   return split(all, options.split);
+}
+
+DeviceHealth health_of(const Device& device, std::chrono::milliseconds timeout) {
+  if (device.simulated) return {true, "", "", std::vector<DeviceProcess>{}, 0, false};
+  return read_nvml_health(std::string(gpu_of(device.uuid)), timeout);
 }
 
 std::optional<std::vector<DeviceProcess>> processes_on(const Device& device,

@@ -4,9 +4,9 @@
 #include <array>
 #include <utility>
 
-#include "base/dynamic_library.hpp"
 #include "gpu/nvml_api.hpp"
 #include "gpu/nvml_device.hpp"
+#include "gpu/nvml_session.hpp"
 #include "gpu/nvml_topology.hpp"
 #include "gpu/watchdog.hpp"
 
@@ -16,70 +16,9 @@ namespace {
 using nvml::Api;
 using nvml::call;
 using nvml::Return;
+using nvml::Session;
 
 constexpr unsigned kMostGpus = 1024;  // more is a broken answer
-
-/// Returns why NVML did not start, and what to do about it.
-std::string explain_start(const Api& api, Return code) {
-  const std::string text = "NVML does not start: " + nvml::error_text(api, code);
-  switch (code) {
-    case nvml::kUnknown:
-      return text +
-             "; inside a container this is usually `systemctl daemon-reload` on the host, which "
-             "takes "
-             "the GPUs away from running containers: restart the container, and have its runtime "
-             "name the /dev/nvidia* devices or use the cgroupfs driver so that it does not recur";
-    case nvml::kVersionMismatch:
-      return text +
-             "; the driver was upgraded while the old kernel module is loaded: reboot, or unload "
-             "and "
-             "load the nvidia modules (compare /proc/driver/nvidia/version)";
-    case nvml::kDriverNotLoaded:
-      return text + "; load it with `modprobe nvidia`, or see `dmesg` for why it does not load";
-    case nvml::kNoPermission:
-      return text + "; this user may not open /dev/nvidiactl and /dev/nvidia*";
-    default:
-      return text + "; see whether `nvidia-smi` works";
-  }
-}
-
-/// NVML, started; stopped at the end. Nothing stays open between two reads, so that a program that
-/// only looks never holds the driver, and a driver that comes back is found.
-class Session {
- public:
-  Session() : library_(DynamicLibrary::open("IONIAN_NVML_LIBRARY", {"libnvidia-ml.so.1"})) {
-    if (!library_) {
-      reason_ = "no library of the NVIDIA driver: " + library_.reason();
-      return;
-    }
-    std::string missing;
-    api_ = Api::load(library_, missing);
-    if (!missing.empty()) {
-      reason_ =
-          library_.path() + " lacks " + missing + ": the driver is too old, or this is not NVML";
-      return;
-    }
-    const Return code = api_.init();
-    started_ = code == nvml::kSuccess;
-    if (!started_) reason_ = explain_start(api_, code);
-  }
-  ~Session() {
-    if (started_) api_.shutdown();
-  }
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
-
-  [[nodiscard]] explicit operator bool() const { return started_; }
-  [[nodiscard]] const Api& api() const { return api_; }
-  [[nodiscard]] const std::string& library_path() const { return library_.path(); }
-  [[nodiscard]] const std::string& reason() const { return reason_; }
-
- private:
-  DynamicLibrary library_;
-  Api api_;
-  bool started_ = false;
-  std::string reason_;
-};
 
 std::string driver_version(const Api& api) {
   std::array<char, nvml::kTextSize> text{};

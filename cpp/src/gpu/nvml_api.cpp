@@ -61,7 +61,17 @@ Api Api::load(const DynamicLibrary& library, std::string& missing) {
   fill(api.get_mig_mode, library, "nvmlDeviceGetMigMode");
   fill(api.get_max_mig_count, library, "nvmlDeviceGetMaxMigDeviceCount");
   fill(api.get_mig_handle, library, "nvmlDeviceGetMigDeviceHandleByIndex");
+  fill(api.get_remapped_rows, library, "nvmlDeviceGetRemappedRows");
+  fill(api.get_retired_pages_pending, library, "nvmlDeviceGetRetiredPagesPendingStatus");
+  fill(api.get_field_values, library, "nvmlDeviceGetFieldValues");
+  fill(api.get_gpu_of_mig, library, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle");
+  fill(api.get_gpu_instance, library, "nvmlDeviceGetGpuInstanceId");
+  fill(api.event_set_create, library, "nvmlEventSetCreate");
+  fill(api.event_set_free, library, "nvmlEventSetFree");
+  fill(api.register_events, library, "nvmlDeviceRegisterEvents");
+  fill(api.event_set_wait, library, "nvmlEventSetWait_v2");
   fill_processes(api, library);
+  fill(api.get_graphics_processes, library, "nvmlDeviceGetGraphicsRunningProcesses_v3");
   return api;
 }
 

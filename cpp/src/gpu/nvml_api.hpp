@@ -19,8 +19,10 @@ using Return = int;
 constexpr Return kSuccess = 0;
 constexpr Return kNotSupported = 3;
 constexpr Return kNoPermission = 4;
+constexpr Return kNotFound = 6;
 constexpr Return kInsufficientSize = 7;
 constexpr Return kDriverNotLoaded = 9;
+constexpr Return kTimeout = 10;
 constexpr Return kFunctionNotFound = 13;  // also: this library is too old to have the call
 constexpr Return kGpuIsLost = 15;
 constexpr Return kResetRequired = 16;
@@ -53,6 +55,33 @@ struct ProcessHead {
 };
 static_assert(sizeof(ProcessHead) == 16);
 constexpr unsigned long long kNotAvailable = ~0ULL;  // NVML_VALUE_NOT_AVAILABLE
+
+using EventSet = struct nvmlEventSet_st*;
+
+struct EventData {  // nvmlEventData_t
+  Handle device;
+  unsigned long long type;
+  unsigned long long data;  // the Xid
+  unsigned gpu_instance;    // of MIG that it is about, kNoInstance if none
+  unsigned compute_instance;
+};
+static_assert(sizeof(EventData) == 32);
+constexpr unsigned long long kXidEvent = 0x8;  // nvmlEventTypeXidCriticalError
+constexpr unsigned kNoInstance = 0xffffffffU;
+
+struct FieldValue {  // nvmlFieldValue_t
+  unsigned field;
+  unsigned scope;
+  long long timestamp;
+  long long latency_us;
+  int type;
+  Return code;
+  unsigned long long value;
+};
+static_assert(sizeof(FieldValue) == 40);
+constexpr unsigned kRecoveryAction = 230;  // NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
+constexpr unsigned kRecoverByReset = 1;    // nvmlDeviceGpuRecoveryAction_t; 0 is none
+constexpr unsigned kRecoverByReboot = 2;
 
 constexpr std::size_t kTextSize =
     96;  // NVML_DEVICE_UUID_V2_BUFFER_SIZE, _NAME_V2_, and more than the rest
@@ -88,6 +117,16 @@ struct Api {
   Return (*get_max_mig_count)(Handle, unsigned*) = nullptr;
   Return (*get_mig_handle)(Handle, unsigned, Handle*) = nullptr;
   Return (*get_processes)(Handle, unsigned*, void*) = nullptr;
+  Return (*get_graphics_processes)(Handle, unsigned*, void*) = nullptr;
+  Return (*get_remapped_rows)(Handle, unsigned*, unsigned*, unsigned*, unsigned*) = nullptr;
+  Return (*get_retired_pages_pending)(Handle, int*) = nullptr;
+  Return (*get_field_values)(Handle, int, FieldValue*) = nullptr;
+  Return (*get_gpu_of_mig)(Handle, Handle*) = nullptr;
+  Return (*get_gpu_instance)(Handle, unsigned*) = nullptr;
+  Return (*event_set_create)(EventSet*) = nullptr;
+  Return (*event_set_free)(EventSet) = nullptr;
+  Return (*register_events)(Handle, unsigned long long, EventSet) = nullptr;
+  Return (*event_set_wait)(EventSet, EventData*, unsigned) = nullptr;
   /// Bytes from one entry of `get_processes` to the next: 16 in version 1, 24 in versions 2 and 3.
   /// The first drivers of the 535 series had version 3 with 32, and are known by a call that they
   /// lack.

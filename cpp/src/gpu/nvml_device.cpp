@@ -20,14 +20,7 @@ using Text = std::array<char, kTextSize>;
 
 /// Notes a failed call in `device` if it says that the GPU itself is unusable.
 void note(const Api& api, Device& device, Return code) {
-  if (!device.trouble.empty()) return;
-  if (code == kGpuIsLost) {
-    device.trouble = error_text(api, code) + ": it fell off the bus; reset it or reboot";
-  } else if (code == kResetRequired) {
-    device.trouble = error_text(api, code) + ": run `nvidia-smi --gpu-reset` as root, or reboot";
-  } else if (code == kUnknown) {
-    device.trouble = error_text(api, code) + ": the driver cannot talk to this GPU";
-  }
+  if (device.trouble.empty()) device.trouble = trouble_of(api, code);
 }
 
 std::optional<std::string> read_uuid(const Api& api, Handle handle, Return& code) {
@@ -129,6 +122,19 @@ std::vector<Found> read_slices(const Api& api, const Found& whole) {
 }
 
 }  // namespace
+
+std::string trouble_of(const Api& api, Return code) {
+  switch (code) {
+    case kGpuIsLost:
+      return error_text(api, code) + ": it fell off the bus; reset it or reboot";
+    case kResetRequired:
+      return error_text(api, code) + ": run `nvidia-smi --gpu-reset` as root, or reboot";
+    case kUnknown:
+      return error_text(api, code) + ": the driver cannot talk to this GPU";
+    default:
+      return "";
+  }
+}
 
 std::vector<Found> read_devices(const Api& api, Handle handle, std::string& reason) {
   Return code = kSuccess;

@@ -22,6 +22,10 @@ struct Found {
 /// Empty if the GPU will not even say its UUID: then `reason` says why.
 std::vector<Found> read_devices(const Api& api, Handle handle, std::string& reason);
 
+/// Returns what is wrong with a GPU when a call about it returned `code`, and what to do; "" if
+/// that does not make it unusable.
+std::string trouble_of(const Api& api, Return code);
+
 /// Adds the compute processes to `found`. Returns kSuccess, or why the driver does not list them.
 Return read_processes(const Api& api, Found& found);
 

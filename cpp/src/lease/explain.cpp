@@ -36,14 +36,29 @@ std::string who(const LeaseOwner& owner) {
   return text + ", for " + age(owner.since_ns);
 }
 
+std::string quarantined(const Quarantine& quarantine) {
+  std::string text =
+      "quarantined for " + age(quarantine.finder.since_ns) + ": " + quarantine.reason;
+  if (!quarantine.action.empty()) text += "; " + quarantine.action;
+  if (!quarantine.found_now.empty() && quarantine.found_now != quarantine.reason) {
+    text += "; last probe: " + quarantine.found_now;
+  }
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(quarantine.probe_in).count();
+  return text + (seconds == 0 ? "; a probe is due"
+                              : "; probed again in " + std::to_string(seconds) + " s");
+}
+
 std::string state_of(const LeaseStatus& status) {
   switch (status.state) {
     case LeaseStatus::State::kFree:
       return "free";
     case LeaseStatus::State::kLeased:
       return "leased by " + who(status.owner.value_or(LeaseOwner{}));
-    case LeaseStatus::State::kUnusable:
-      return "cannot be used: " + status.reason;
+    case LeaseStatus::State::kDraining:
+      return "draining for " + age(status.draining_since_ns) + ": its lease has ended, and " +
+             status.left + " is still on it";
+    case LeaseStatus::State::kQuarantined:
+      return quarantined(*status.quarantine);
     case LeaseStatus::State::kExternal:
       break;
   }
@@ -194,6 +209,11 @@ std::string LeaseExplanation::to_string() const {
                      (position == 0 ? "next in line"
                                     : std::to_string(position) +
                                           (position == 1 ? " request" : " requests") + " ahead");
+  if (!possible_now) {
+    text +=
+        "\n  not possible now, but later: it needs a GPU that is quarantined, and goes on once a "
+        "probe finds it well";
+  }
   for (const auto& obstacles : alternatives) {
     text += "\n  " + obstacles.item + " " + sentence(obstacles);
   }

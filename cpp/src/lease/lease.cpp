@@ -72,7 +72,12 @@ std::optional<Lease> LeaseWaiter::try_grant() {
   } else {
     state_->pause = std::min(state_->pause * 2, kLastPause);
   }
-  while (auto granted = book.decide(state_->record)) {
+  for (;;) {
+    auto granted = book.decide(state_->record);
+    if (!granted) {
+      if (book.probe_due(state_->record)) continue;  // one is well again
+      break;
+    }
     if (book.strangers_on(*granted, state_->record.owner)) continue;  // those count as busy now
     book.write_owner(*granted, state_->record.owner);
     Lease lease;
@@ -95,7 +100,8 @@ milliseconds LeaseWaiter::retry_after() const {
     wait = std::min(wait, kBlindPause * (1 + state_->book->queue_length() / kBlindCrowd));
   }
   const auto now = sys::Clock::now();
-  const auto look = state_->book->next_look();
+  const auto look =
+      std::min(state_->book->next_look(), state_->book->next_probe_time(state_->record));
   if (look != sys::TimePoint::max()) {
     wait = std::min(wait, std::max(kFirstPause, std::chrono::ceil<milliseconds>(look - now)));
   }
@@ -116,7 +122,8 @@ const Inventory& LeaseBook::inventory() const noexcept { return impl_->inventory
 
 void LeaseBook::check(const GpuRequest& request, const std::vector<std::string>& held_by_ancestors,
                       const LeaseOwner& asker) const {
-  check_satisfiable(request, impl_->inventory, impl_->options.match, held_by_ancestors, asker);
+  check_satisfiable(request, impl_->inventory_now(), impl_->options.match, held_by_ancestors,
+                    asker);
 }
 
 LeaseExplanation LeaseBook::explain(const GpuRequest& request,

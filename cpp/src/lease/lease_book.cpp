@@ -33,6 +33,13 @@ std::string lock_of(std::string_view uuid) {
   return name;
 }
 
+void say_draining(const LeaseRecord& record, LeaseStatus& status) {
+  if (record.draining_ns == 0) return;
+  status.state = LeaseStatus::State::kDraining;
+  status.left = record.left;
+  status.draining_since_ns = record.draining_ns;
+}
+
 bool contains(const std::vector<std::string>& texts, const std::string& text) {
   return std::find(texts.begin(), texts.end(), text) != texts.end();
 }
@@ -54,7 +61,9 @@ LeaseBook::Impl::Impl(Inventory inventory_, LeaseBookOptions options_)
       directory_(
           options.lock_dir.empty() ? default_lock_dir() : options.lock_dir,
           (options.lock_dir.empty() ? default_lock_dir() : options.lock_dir) == kSharedDirectory),
-      machine_(inventory) {}
+      machine_(inventory) {
+  quarantine_troubled();
+}
 
 UniqueFd LeaseBook::Impl::open_book() {
   UniqueFd book = directory_.lock_briefly(kBook, kBookLimit);
@@ -82,7 +91,7 @@ bool LeaseBook::Impl::is_leased(std::size_t device) const {
          directory_.held(gpu_lock_name(device)) == Hold::kExclusive;
 }
 
-LeaseOwner LeaseBook::Impl::owner_of(std::size_t device) const {
+LeaseRecord LeaseBook::Impl::record_of(std::size_t device) const {
   std::string name = lock_name(device);
   if (is_slice(inventory.devices[device].uuid)) {
     if (!directory_.is_held(name)) name = gpu_lock_name(device);
@@ -96,12 +105,12 @@ LeaseOwner LeaseBook::Impl::owner_of(std::size_t device) const {
       break;
     }
   }
-  auto record = LeaseRecord::parse(directory_.read(name).value_or(""));
-  return record ? std::move(record->owner) : LeaseOwner{};
+  return LeaseRecord::parse(directory_.read(name).value_or("")).value_or(LeaseRecord{});
 }
 
-std::optional<std::vector<DeviceProcess>> LeaseBook::Impl::strangers(std::size_t device) const {
-  auto processes = processes_on(inventory.devices[device], kDriverTimeout);
+std::optional<std::vector<DeviceProcess>> LeaseBook::Impl::strangers(
+    std::size_t device, const DeviceHealth& health) const {
+  auto processes = health.processes;
   // The other slices of a GPU are in use while one is free: only their holders' locks tell more.
   if (processes && is_slice(inventory.devices[device].uuid)) {
     std::erase_if(*processes, [](const DeviceProcess& process) { return !process.run.empty(); });
@@ -115,7 +124,7 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_
   for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
     allocator::Gpu& gpu = state.gpus[i];
     const auto stranger = strangers_.find(i);
-    if (!inventory.devices[i].trouble.empty()) {
+    if (is_quarantined(i)) {
       gpu.state = allocator::GpuState::kQuarantined;
     } else if (!contains(as_free, inventory.devices[i].uuid) && is_leased(i)) {
       // Whose it is does not matter to a decision: each held GPU is a lease of its own.
@@ -129,7 +138,7 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_
 }
 
 bool LeaseBook::Impl::may_fit(const LeaseRecord& asked) const {
-  const auto request = waiting(asked).waiting;
+  const auto request = waiting(asked, quarantined()).waiting;
   return std::any_of(
       request.alternatives.begin(), request.alternatives.end(), [&](Alternative alternative) {
         std::erase_if(alternative.gpus, [&](const std::size_t gpu) { return is_leased(gpu); });
@@ -174,7 +183,13 @@ bool LeaseBook::Impl::strangers_on(const Granted& granted, const LeaseOwner& own
   for (const std::size_t gpu : granted.gpus) {
     const Device& device = inventory.devices[gpu];
     if (device.simulated) continue;
-    auto processes = strangers(gpu);
+    const DeviceHealth health = health_of(device, kDriverTimeout);
+    if (health.answered && !health.trouble.empty()) {
+      quarantine({std::string(gpu_of(device.uuid)), health.trouble, "", 0, owner}, 0);
+      any = true;
+      continue;
+    }
+    auto processes = strangers(gpu, health);
     if (!processes) continue;  // the driver does not say: the lock is what counts
     std::erase_if(*processes,
                   [&](const DeviceProcess& process) { return process.pid == owner.pid; });
@@ -217,18 +232,18 @@ std::vector<LeaseStatus> LeaseBook::Impl::status() {
       status.type = inventory.devices[i].type;
       if (is_leased(i)) {
         status.state = LeaseStatus::State::kLeased;
-        status.owner = owner_of(i);
-      } else if (!inventory.devices[i].trouble.empty()) {
-        status.state = LeaseStatus::State::kUnusable;
-        status.reason = inventory.devices[i].trouble;
+        LeaseRecord record = record_of(i);
+        status.owner = record.owner;
+        say_draining(record, status);
       }
+      add_quarantine(i, status);
       all.push_back(std::move(status));
     }
   }
   // The driver is asked outside the book: it can take its time.
   for (std::size_t i = 0; i < all.size() && options.check_strangers; ++i) {
     if (all[i].state != LeaseStatus::State::kFree || inventory.devices[i].simulated) continue;
-    auto processes = strangers(i);
+    auto processes = strangers(i, health_of(inventory.devices[i], kDriverTimeout));
     if (!processes || processes->empty()) continue;
     all[i].state = LeaseStatus::State::kExternal;
     all[i].strangers = std::move(*processes);
@@ -248,7 +263,8 @@ std::vector<LeaseStatus> LeaseBook::Impl::leases() {
       status.uuid[slice] = '/';
     status.state = LeaseStatus::State::kLeased;
     auto record = LeaseRecord::parse(directory_.read(name).value_or(""));
-    status.owner = record ? std::move(record->owner) : LeaseOwner{};
+    status.owner = record ? record->owner : LeaseOwner{};
+    if (record) say_draining(*record, status);
     if (record) status.type = std::move(record->gpu);
     all.push_back(std::move(status));
   }

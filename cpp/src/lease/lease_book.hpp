@@ -16,6 +16,7 @@
 #include "lease/allocator.hpp"
 #include "lease/lease_record.hpp"
 #include "lease/lock_directory.hpp"
+#include "lease/quarantine.hpp"
 #include "lease/wait_graph.hpp"
 
 namespace ionian {
@@ -51,8 +52,8 @@ class LeaseBook::Impl {
   /// Takes the locks of what the request in the queue is granted now; nullopt if nothing is. Throws
   /// LeaseDeadlockError if it is the one that has to give way.
   std::optional<Granted> decide(const LeaseRecord& asked);
-  /// Returns whether a process other than `owner` uses one of the GPUs; these count as busy for a
-  /// while.
+  /// Returns whether a process other than `owner` uses one of the GPUs, or one is ill; those count
+  /// as busy for a while, or are quarantined.
   bool strangers_on(const Granted& granted, const LeaseOwner& owner);
   void write_owner(const Granted& granted, const LeaseOwner& owner);
 
@@ -65,6 +66,22 @@ class LeaseBook::Impl {
   [[nodiscard]] int queue_length() const noexcept { return queue_length_; }
   std::vector<LeaseDemand> wanted(const std::vector<std::string>& held,
                                   const std::vector<std::string>& leaving);
+
+  // lease_health.cpp: GPUs that are not well
+  void quarantine(Quarantine found, std::uint64_t memory_bytes);
+  [[nodiscard]] std::optional<QuarantineRecord> read_quarantine(std::size_t device) const;
+  [[nodiscard]] bool is_quarantined(std::size_t device) const {
+    return read_quarantine(device).has_value();
+  }
+  /// Probes those that the request wishes for and whose pause is over, or with `now` all. Returns
+  /// whether one is well again.
+  bool probe_due(const LeaseRecord& record, bool now = false);
+  /// Returns when the next quarantined GPU that the request wishes for is due; the far future if
+  /// there is none.
+  [[nodiscard]] sys::TimePoint next_probe_time(const LeaseRecord& record) const;
+  /// Returns the inventory with `trouble` as it is now: that of the quarantined.
+  [[nodiscard]] Inventory inventory_now() const;
+  void draining(const Lease& lease, const std::string& uuid, const std::string& left);
 
   int changes() { return directory_.watch(); }
   void drain_changes();
@@ -84,11 +101,20 @@ class LeaseBook::Impl {
     std::chrono::milliseconds pause{0};
   };
 
+  /// Quarantines the devices that the inventory found in trouble.
+  void quarantine_troubled();
+  bool probe(std::size_t device, const QuarantineRecord& record);
+  void write_health(std::string_view uuid, const std::string& text);
+  void add_quarantine(std::size_t device, LeaseStatus& status) const;
+
   UniqueFd open_book();
   std::vector<Ticket> read_tickets();
   /// Rebuilds the allocator's state from the locks; GPUs of `as_free` count as free.
   allocator::State read_state(const std::vector<std::string>& as_free = {}) const;
-  [[nodiscard]] wait_graph::Request waiting(const LeaseRecord& record) const;
+  [[nodiscard]] std::vector<bool> quarantined() const;  // by device
+  /// `without`: devices, by index, that are of no use to anybody.
+  [[nodiscard]] wait_graph::Request waiting(const LeaseRecord& record,
+                                            const std::vector<bool>& without) const;
   /// Returns the queue in the order in which it is served.
   [[nodiscard]] std::vector<wait_graph::Request> queue_of(const std::vector<Ticket>& tickets) const;
   /// Returns whether enough GPUs are free for some alternative, whoever else wants them.
@@ -106,10 +132,12 @@ class LeaseBook::Impl {
   [[nodiscard]] std::string lock_name(std::size_t device) const;
   [[nodiscard]] std::string gpu_lock_name(std::size_t device) const;
   [[nodiscard]] bool is_leased(std::size_t device) const;
-  [[nodiscard]] LeaseOwner owner_of(std::size_t device) const;
+  /// Returns what the lock of a device that is leased says.
+  [[nodiscard]] LeaseRecord record_of(std::size_t device) const;
   /// Returns the processes on a device that are not ionian's doing; nullopt if the driver does not
   /// say.
-  [[nodiscard]] std::optional<std::vector<DeviceProcess>> strangers(std::size_t device) const;
+  [[nodiscard]] std::optional<std::vector<DeviceProcess>> strangers(
+      std::size_t device, const DeviceHealth& health) const;
 
   LockDirectory directory_;
   Machine machine_;

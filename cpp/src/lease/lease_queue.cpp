@@ -56,10 +56,11 @@ LeaseRecord LeaseBook::Impl::record_of(const GpuRequest& request, LeaseOwner own
   LeaseRecord record;
   record.owner = std::move(owner);
   record.held = held_by_ancestors;
+  const Inventory now = inventory_now();
   for (const auto& item : request.alternatives()) {
     LeaseRecord::Wish wish{item.to_string(), {}};
-    const auto bound = bind(item, inventory, options.match, held_by_ancestors);
-    for (const std::size_t gpu : bound.gpus) wish.uuids.push_back(inventory.devices[gpu].uuid);
+    const auto bound = bind(item, now, options.match, held_by_ancestors);
+    for (const std::size_t gpu : bound.gpus) wish.uuids.push_back(now.devices[gpu].uuid);
     record.wishes.push_back(std::move(wish));
   }
   return record;
@@ -92,7 +93,14 @@ std::size_t LeaseBook::Impl::count_here(const Alternative& bound,
   return std::min(bound.count * static_cast<std::size_t>(each), bound.gpus.size());
 }
 
-wait_graph::Request LeaseBook::Impl::waiting(const LeaseRecord& record) const {
+std::vector<bool> LeaseBook::Impl::quarantined() const {
+  std::vector<bool> out(inventory.devices.size());
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = is_quarantined(i);
+  return out;
+}
+
+wait_graph::Request LeaseBook::Impl::waiting(const LeaseRecord& record,
+                                             const std::vector<bool>& without) const {
   wait_graph::Request result;
   result.waiting.request = record.number;
   for (std::size_t i = 0; i < inventory.devices.size() && !record.held.empty(); ++i) {
@@ -112,7 +120,7 @@ wait_graph::Request LeaseBook::Impl::waiting(const LeaseRecord& record) const {
         const bool wished =
             std::any_of(wish.uuids.begin(), wish.uuids.end(),
                         [&](const std::string& each) { return serves(uuid, each); });
-        if (inventory.devices[i].trouble.empty() && wished) bound.gpus.push_back(i);
+        if (wished && !without[i]) bound.gpus.push_back(i);
       }
       bound.count = count_here(bound, wish);
       result.waiting.alternatives.push_back(std::move(bound));
@@ -129,9 +137,11 @@ void LeaseBook::Impl::add_queue(allocator::State& state, const std::vector<Ticke
 
 std::vector<wait_graph::Request> LeaseBook::Impl::queue_of(
     const std::vector<Ticket>& tickets) const {
+  // A request that needs a quarantined GPU claims nothing: the others must not stand idle.
+  const auto without = quarantined();
   std::vector<wait_graph::Request> queue;
   for (const auto& ticket : tickets) {
-    auto each = waiting(ticket.record);
+    auto each = waiting(ticket.record, without);
     if (!each.waiting.alternatives.empty()) queue.push_back(std::move(each));
   }
   wait_graph::let_nested_pass(machine_, queue);
@@ -175,7 +185,8 @@ LeaseExplanation LeaseBook::Impl::explain(const GpuRequest& request, LeaseRecord
   std::vector<Ticket> counted = all;
   if (!queued) counted.push_back({"", asked});
   std::vector<allocator::Waiting> ahead;
-  wait_graph::Request mine = waiting(asked);
+  // A quarantined GPU is in its way, and will be well again.
+  wait_graph::Request mine = waiting(asked, std::vector<bool>(inventory.devices.size()));
   for (auto& each : queue_of(counted)) {
     if (each.waiting.request == asked.number) break;
     ahead.push_back(std::move(each.waiting));
@@ -185,8 +196,11 @@ LeaseExplanation LeaseBook::Impl::explain(const GpuRequest& request, LeaseRecord
   LeaseExplanation result = ionian::explain(machine_, std::move(gpus), ahead, mine.waiting, items);
   result.request = request.to_string();
   result.queued = queued;
+  const Inventory inventory_with_troubles = inventory_now();
+  result.possible_now = possible_now(request, inventory_with_troubles, options.match);
   try {
-    if (!queued) check_satisfiable(request, inventory, options.match, asked.held, asked.owner);
+    if (!queued)
+      check_satisfiable(request, inventory_with_troubles, options.match, asked.held, asked.owner);
   } catch (const UnsatisfiableError& error) {
     result.never = error.what();
   } catch (const LeaseDeadlockError& error) {

@@ -48,6 +48,8 @@ std::string LeaseRecord::to_string() const {
   line("since_ns", std::to_string(owner.since_ns));
   for (const auto& caller : owner.callers) line("caller", caller);
   if (!gpu.empty()) line("gpu", gpu);
+  if (draining_ns != 0) line("draining_ns", std::to_string(draining_ns));
+  if (!left.empty()) line("left", left);
   if (number != 0) line("number", std::to_string(number));
   for (const auto& uuid : held) line("held", uuid);
   for (const Wish& wish : wishes) {
@@ -63,7 +65,8 @@ std::optional<LeaseRecord> LeaseRecord::parse(std::string_view text) {
   LeaseRecord record;
   LeaseOwner& owner = record.owner;
   while (!text.empty()) {
-    std::string_view value = take_until(text, '\n');
+    const std::string line = on_one_line(std::string(take_until(text, '\n')));
+    std::string_view value = line;
     const std::string_view field = take_until(value, ' ');
     bool good = true;
     if (field == "pid") {
@@ -86,13 +89,20 @@ std::optional<LeaseRecord> LeaseRecord::parse(std::string_view text) {
       owner.callers.emplace_back(value);
     } else if (field == "held" && record.held.size() < kMaxCallers) {
       record.held.emplace_back(value);
+    } else if (field == "draining_ns") {
+      good = read_number(value, record.draining_ns);
+    } else if (field == "left") {
+      record.left = value;
     } else if (field == "number") {
       good = read_number(value, record.number);
     } else if (field == "wish" && record.wishes.size() < kMaxWishes) {
-      Wish wish;
-      wish.item = take_until(value, ' ');
-      while (!value.empty()) wish.uuids.emplace_back(take_until(value, ' '));
-      record.wishes.push_back(std::move(wish));
+      std::vector<std::string> words;
+      while (!value.empty()) {
+        const std::string_view word = take_until(value, ' ');
+        if (!word.empty()) words.emplace_back(word);
+      }
+      if (words.empty()) continue;
+      record.wishes.push_back({words.front(), {words.begin() + 1, words.end()}});
     }
     if (!good) return std::nullopt;
   }

@@ -54,14 +54,22 @@ void LockDirectory::open_directory() {
   } else if (errno != EEXIST) {
     throw_errno("make the lock directory " + path_, errno);
   }
+  struct stat looked_at {};
   for (int attempt = 0;; ++attempt) {
     struct stat info {};
     if (::lstat(path_.c_str(), &info) != 0)
       throw_errno("look at the lock directory " + path_, errno);
     if (S_ISLNK(info.st_mode)) refuse(path_, "is a symbolic link");
     if (!S_ISDIR(info.st_mode)) refuse(path_, "is not a directory");
+    const bool sticky = (info.st_mode & S_ISVTX) != 0;
+    if (!sticky && (info.st_mode & S_IWOTH) != 0) {
+      refuse(path_, "can be written to by everybody and lacks the sticky bit");
+    }
     const bool ours = info.st_uid == ::geteuid() || info.st_uid == 0;
-    if (ours || (info.st_mode & S_ISVTX) != 0) break;
+    if (ours || sticky) {
+      looked_at = info;
+      break;
+    }
     if (!shared_ || attempt == 50) {
       refuse(path_, "belongs to uid " + std::to_string(info.st_uid) + " and lacks the sticky bit");
     }
@@ -69,11 +77,24 @@ void LockDirectory::open_directory() {
         std::chrono::milliseconds(1));  // its maker is between mkdir and chmod
   }
   directory_ = sys::open(path_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  struct stat opened {};
+  if (::fstat(directory_.get(), &opened) != 0 || opened.st_ino != looked_at.st_ino ||
+      opened.st_dev != looked_at.st_dev) {
+    refuse(path_, "was replaced while it was opened");
+  }
 }
 
 UniqueFd LockDirectory::open_file(const std::string& name, int flags) const {
   return UniqueFd(
       ::openat(directory_.get(), name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
+}
+
+/// Refuses what a file of locks cannot be: writing to it would change something else.
+void LockDirectory::check_plain(const UniqueFd& file, const std::string& name) const {
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) throw_errno("look at the lock " + path_ + "/" + name, errno);
+  if (!S_ISREG(info.st_mode)) refuse(path_ + "/" + name, "is not a plain file");
+  if (info.st_nlink > 1) refuse(path_ + "/" + name, "has a second name elsewhere (hard link)");
 }
 
 bool LockDirectory::still_there(const UniqueFd& file, const std::string& name) const {
@@ -100,7 +121,9 @@ UniqueFd LockDirectory::try_lock(const std::string& name, Hold hold) {
         continue;
       }
     }
+    if (!file && errno == ELOOP) refuse(path_ + "/" + name, "is a symbolic link");
     if (!file) throw_errno("open the lock " + path_ + "/" + name, errno);
+    check_plain(file, name);
     if (!flock_now(file, hold == Hold::kShared ? LOCK_SH : LOCK_EX)) return {};
     if (still_there(file, name)) return file;
   }

@@ -21,14 +21,15 @@ enum class Hold { kNone, kShared, kExclusive };
 class LockDirectory {
  public:
   /// Opens `path`, making it if it is not there: 0700, or 1777 where `shared`. Throws
-  /// PermissionDeniedError if it is a symbolic link or no directory, or another user's without the
-  /// sticky bit.
+  /// PermissionDeniedError if it is a symbolic link or no directory, or without the sticky bit
+  /// another user's or everybody's to write to.
   LockDirectory(std::string path, bool shared);
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
   /// Takes the lock `name` if nobody holds it, or with kShared nobody exclusively; empty if
-  /// somebody does. The file is made if need be.
+  /// somebody does. The file is made if need be. Throws PermissionDeniedError if it is a link or no
+  /// plain file, or may not be opened.
   UniqueFd try_lock(const std::string& name, Hold hold = Hold::kExclusive);
   /// Takes the lock `name` for writing down something, for as long as the result lives. Returns an
   /// empty descriptor if the same holder keeps it for `limit`; a crowd that takes turns is waited
@@ -65,6 +66,7 @@ class LockDirectory {
   void open_directory();
   [[nodiscard]] UniqueFd open_file(const std::string& name, int flags) const;
   static std::string read_text(const UniqueFd& file);
+  void check_plain(const UniqueFd& file, const std::string& name) const;
   [[nodiscard]] bool still_there(const UniqueFd& file, const std::string& name) const;
 
   std::string path_;

@@ -32,12 +32,13 @@ struct Alternative {
   bool operator==(const Alternative&) const = default;
 };
 
-/// Returns the GPUs of `inventory` that may serve `item`: healthy ones whose UUID is not in
-/// `excluded`.
+/// Returns the GPUs of `inventory` that may serve `item`: those whose UUID is not in `excluded`,
+/// also those in trouble, which may recover.
 ///
 /// A plain model name under GpuMatch::kUpgrade is bound to one model: the one asked for where the
 /// machine has enough of them, else the cheapest upgrade that it has enough of. So "H100" never
-/// takes an H200 on a machine with an H100, busy or not.
+/// takes an H200 on a machine with an H100, busy or not. Those in trouble count only where there is
+/// no model with enough others.
 Alternative bind(const GpuRequestItem& item, const Inventory& inventory, GpuMatch match,
                  const std::vector<std::string>& excluded = {});
 

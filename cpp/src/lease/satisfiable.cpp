@@ -64,6 +64,18 @@ std::string what_exists(const Inventory& inventory) {
   return text;
 }
 
+bool possible_now(const GpuRequest& request, const Inventory& inventory, GpuMatch match) {
+  const Machine machine(inventory);
+  return std::any_of(request.alternatives().begin(), request.alternatives().end(),
+                     [&](const auto& item) {
+                       Alternative bound = bind(item, inventory, match);
+                       std::erase_if(bound.gpus, [&](const std::size_t gpu) {
+                         return !inventory.devices[gpu].trouble.empty();
+                       });
+                       return policy::possible(machine, bound);
+                     });
+}
+
 void check_satisfiable(const GpuRequest& request, const Inventory& inventory, GpuMatch match,
                        const std::vector<std::string>& held_by_ancestors, const LeaseOwner& asker) {
   const std::string origin = "[gpu=" + request.to_string() + "] ";

@@ -20,4 +20,7 @@ void check_satisfiable(const GpuRequest& request, const Inventory& inventory, Gp
 /// Returns "2 x A10G, 1 x H100", or "no GPU" with the reason.
 std::string what_exists(const Inventory& inventory);
 
+/// Returns whether some alternative fits the GPUs that are not in trouble.
+bool possible_now(const GpuRequest& request, const Inventory& inventory, GpuMatch match);
+
 }  // namespace ionian

@@ -86,7 +86,8 @@ def as_data(explanation: _core.LeaseExplanation) -> dict[str, Any]:
                 "uuid": each.uuid,
                 "gpu": each.type,
                 "state": each.state,
-                "reason": each.reason or None,
+                "quarantine": each.quarantine and each.quarantine.reason,
+                "left": each.left or None,
                 "lease": None if each.owner is None else owner_as_data(each.owner),
                 "strangers": [
                     {"pid": process.pid, "user": process.user, "command": process.command}

@@ -20,20 +20,25 @@ _GIB = 1 << 30
 @click.command(short_help="Show the GPUs of this machine and who uses them.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--topology", is_flag=True, help="Also how the GPUs are linked.")
+@click.option("--probe", is_flag=True, help="Look now whether quarantined GPUs are well again.")
 @click.option("--simulate", metavar="GPUS", help='Simulated GPUs instead, e.g. "A10G:2,H100:8".')
 @click.option(
     "--split", type=click.IntRange(1, 16), metavar="N", help="Each GPU as N logical ones."
 )
-def gpus(as_json: bool, topology: bool, simulate: str | None, split: int | None) -> None:
+def gpus(
+    as_json: bool, topology: bool, probe: bool, simulate: str | None, split: int | None
+) -> None:
     """Show the GPUs of this machine, their names in gpu=, and who uses them.
 
-    A GPU is leased (by a run of ionian, of any user), used outside ionian, or free. Exits 1 if there is
-    no GPU.
+    A GPU is leased (by a run of ionian, of any user), draining after a lease, quarantined because it
+    failed, used outside ionian, or free. Exits 1 if there is no GPU.
     """
     if split is not None:
         os.environ["IONIAN_SPLIT"] = str(split)
     inventory = _core.read_inventory(simulate=simulate)
     book = _core.LeaseBook(inventory)
+    if probe:
+        book.probe()
     statuses = book.status()
     if as_json:
         print(json.dumps(_as_data(inventory, statuses), indent=2))
@@ -61,7 +66,17 @@ def _as_data(inventory: _core.Inventory, statuses: list[_core.LeaseStatus]) -> d
                 "simulated": device.simulated,
                 "mig_enabled": device.mig_enabled,
                 "state": status.state,
-                "reason": status.reason or device.trouble,
+                "reason": _reason(device, status),
+                "quarantine": None
+                if status.quarantine is None
+                else {
+                    "reason": status.quarantine.reason,
+                    "action": status.quarantine.action,
+                    "xid": status.quarantine.xid or None,
+                    "since_ns": status.quarantine.finder.since_ns,
+                    "found_now": status.quarantine.found_now,
+                    "probe_in_s": status.quarantine.probe_in,
+                },
                 "lease": None
                 if owner is None
                 else {
@@ -94,12 +109,30 @@ def _as_data(inventory: _core.Inventory, statuses: list[_core.LeaseStatus]) -> d
     }
 
 
+def _reason(device: _core.Device, status: _core.LeaseStatus) -> str:
+    if status.quarantine is not None:
+        return status.quarantine.reason
+    return status.left or device.trouble
+
+
+def _quarantined(status: _core.LeaseStatus) -> str:
+    found = status.quarantine
+    assert found is not None
+    minutes = max(0, time.time_ns() - found.finder.since_ns) // 60_000_000_000
+    text = f"quarantined {f'for {minutes} min' if minutes else 'just now'}: {found.reason}"
+    if found.action:
+        text += f"; {found.action}"
+    if found.found_now and found.found_now != found.reason:
+        text += f"; last probe: {found.found_now}"
+    return f"{text}; probe {f'in {found.probe_in:.0f} s' if found.probe_in >= 1 else 'due'}"
+
+
 def who(status: _core.LeaseStatus) -> str:
     """Returns who uses a GPU, in a few words."""
     if status.state == "free":
         return "nobody"
-    if status.state == "unusable":
-        return f"cannot be used: {status.reason}"
+    if status.state == "quarantined":
+        return _quarantined(status)
     if status.state == "external":
         strangers = [
             f"{p.user or 'somebody'} pid {p.pid} {p.command}".rstrip() for p in status.strangers
@@ -111,7 +144,12 @@ def who(status: _core.LeaseStatus) -> str:
     what = " ".join(part for part in (owner.app, owner.function) if part)
     minutes = max(0, time.time_ns() - owner.since_ns) // 60_000_000_000
     since = f"{minutes} min" if minutes else "just now"
-    return f"leased: {owner.user or owner.uid} pid {owner.pid} {what} ({since})"
+    if status.state == "draining":
+        return (
+            f"draining: {status.left} is still on it after the lease of {owner.user or owner.uid}"
+        )
+    text = f"leased: {owner.user or owner.uid} pid {owner.pid} {what} ({since})"
+    return f"{text}; then {_quarantined(status)}" if status.quarantine else text
 
 
 def _print(

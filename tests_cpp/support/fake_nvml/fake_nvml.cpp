@@ -1,192 +1,35 @@
 // fake_nvml.cpp: a libnvidia-ml.so that says what a file tells it to.
 //
-// The file is named by FAKE_NVML and read by every nvmlInit_v2. One statement a line:
+// The file is named by FAKE_NVML and read by every nvmlInit_v2 and nvmlDeviceGetHandleByUUID. One
+// statement a line:
 //
-//   driver 580.95.05               the driver version
-//   init 999                       what nvmlInit_v2 returns
-//   count 3000000000               what nvmlDeviceGetCount_v2 says, where it is not the number of
-//   GPUs count_error 2                  what it returns hang nvmlDeviceGetName         that call
-//   does not return before FAKE_NVML + ".release" exists gpu uuid=GPU-..;name=NVIDIA
-//   L4;total=24000000000;...      the next GPU slice uuid=MIG-..;name=...;total=... a slice of the
-//   GPU before it ancestor 0 1 30                nvmlGpuTopologyLevel_t of a pair p2p 0 1 0
-//   nvmlGpuP2PStatus_t of a pair for NVLink
+//   driver 580.95.05       the driver version
+//   init 999               what nvmlInit_v2 returns
+//   count 3000000000       what nvmlDeviceGetCount_v2 says, where it is not the number of GPUs
+//   count_error 2          what it returns
+//   hang nvmlDeviceGetName that call does not return before FAKE_NVML + ".release" exists
+//   gpu uuid=GPU-..;name=NVIDIA L4;total=24000000000;...   the next GPU
+//   slice uuid=MIG-..;name=...;total=...                   a slice of the GPU before it
+//   ancestor 0 1 30        nvmlGpuTopologyLevel_t of a pair
+//   p2p 0 1 0              nvmlGpuP2PStatus_t of a pair for NVLink
 //
 // Keys of gpu: uuid name total used bus cc (9.0) cpus (a hexadecimal mask of the first 64) mig (0
 // or 1) nvlinks ("switch*18" or "00000000:3B:00.0*2", joined by ',') processes ("pid:bytes", joined
-// by ',') and handle_error uuid_error name_error memory_error pci_error process_error: what that
-// call returns.
+// by ',') graphics (1: a screen is drawn on it) remap_pending remap_failed retired_pending recovery
+// (nvmlDeviceGpuRecoveryAction_t) instance (of a slice) and handle_error uuid_error name_error
+// memory_error pci_error process_error event_error: what that call returns.
+//
+// FAKE_NVML + ".events" holds "UUID XID" lines; those that are added after a GPU was registered for
+// events are its events. With "UUID XID INSTANCE" they are about one MIG instance. Each
+// registration adds the UUID to FAKE_NVML + ".watched".
 //
 // FAKE_NVML_PROCESSES, set when this is compiled, is the version of the process list: 3 (default),
 // 1, or 535 for the drivers whose version 3 had a longer entry.
-#include <algorithm>
-#include <chrono>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <deque>
-#include <fstream>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <sstream>
-#include <string>
-#include <thread>
-#include <utility>
-#include <vector>
-
-#include "gpu/nvml_api.hpp"
+#include "fake_machine.hpp"
 
 #ifndef FAKE_NVML_PROCESSES
 #define FAKE_NVML_PROCESSES 3
 #endif
-
-namespace fake_nvml {
-
-constexpr int kSuccess = 0;
-constexpr int kUninitialized = 1;
-constexpr int kInvalidArgument = 2;
-constexpr int kNotSupported = 3;
-constexpr int kNotFound = 6;
-constexpr int kInsufficientSize = 7;
-
-using ionian::nvml::Handle;
-using ionian::nvml::Memory;
-using ionian::nvml::PciInfo;
-
-using Fields = std::map<std::string, std::string>;
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
-  return parts;
-}
-
-struct Gpu {
-  int index = 0;
-  Gpu* whole = nullptr;
-  Fields fields;
-  std::deque<Gpu> slices;
-
-  [[nodiscard]] std::string text(const std::string& key) const {
-    const auto found = fields.find(key);
-    return found == fields.end() ? "" : found->second;
-  }
-  [[nodiscard]] unsigned long long number(const std::string& key) const {
-    return std::strtoull(text(key).c_str(), nullptr, 0);
-  }
-  [[nodiscard]] int error(const std::string& key) const { return static_cast<int>(number(key)); }
-};
-
-struct Machine {
-  std::string file;
-  std::string driver = "580.95.05";
-  int init = kSuccess;
-  int count_error = kSuccess;
-  unsigned long long count = ~0ULL;
-  std::string hang;
-  std::deque<Gpu> gpus;
-  std::map<std::pair<int, int>, int> ancestors;
-  std::map<std::pair<int, int>, int> p2p;
-};
-
-Fields read_fields(const std::string& text) {
-  Fields fields;
-  for (const auto& part : split(text, ';')) {
-    const auto equals = part.find('=');
-    fields[part.substr(0, equals)] = part.substr(std::min(equals, part.size() - 1) + 1);
-  }
-  return fields;
-}
-
-void read_statement(Machine& machine, const std::string& word, const std::string& rest) {
-  std::istringstream stream(rest);
-  if (word == "driver") machine.driver = rest;
-  if (word == "init") stream >> machine.init;
-  if (word == "count") stream >> machine.count;
-  if (word == "count_error") stream >> machine.count_error;
-  if (word == "hang") machine.hang = rest;
-  if (word == "gpu") {
-    machine.gpus.push_back({static_cast<int>(machine.gpus.size()), nullptr, read_fields(rest), {}});
-  }
-  if (word == "slice") {
-    Gpu& whole = machine.gpus.back();
-    whole.slices.push_back({whole.index, &whole, read_fields(rest), {}});
-  }
-  if (word == "ancestor" || word == "p2p") {
-    int a = 0;
-    int b = 0;
-    int value = 0;
-    stream >> a >> b >> value;
-    auto& pairs = word == "p2p" ? machine.p2p : machine.ancestors;
-    pairs[{a, b}] = pairs[{b, a}] = value;
-  }
-}
-
-std::mutex mutex;
-std::vector<std::unique_ptr<Machine>> machines;  // old ones stay: a call may hang in one
-Machine* machine = nullptr;
-
-void hang_in(const char* function) {
-  if (machine == nullptr || machine->hang != function) return;
-  const std::string release = machine->file + ".release";
-  while (!std::ifstream(release)) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-}
-
-int copy(const std::string& text, char* out, unsigned length) {
-  if (text.size() + 1 > length) return kInsufficientSize;
-  std::memcpy(out, text.c_str(), text.size() + 1);
-  return kSuccess;
-}
-
-int pair_value(const std::map<std::pair<int, int>, int>& pairs, const Gpu* a, const Gpu* b,
-               int* out) {
-  const auto found = pairs.find({a->index, b->index});
-  if (found == pairs.end()) return kNotSupported;
-  *out = found->second;
-  return kSuccess;
-}
-
-/// Returns where each NVLink of a GPU ends: "switch" or a bus id.
-std::vector<std::string> nvlinks(const Gpu* gpu) {
-  std::vector<std::string> ends;
-  for (const auto& part : split(gpu->text("nvlinks"), ',')) {
-    const auto star = part.find('*');
-    const int times = star == std::string::npos ? 1 : std::atoi(part.c_str() + star + 1);
-    ends.insert(ends.end(), static_cast<std::size_t>(times), part.substr(0, star));
-  }
-  return ends;
-}
-
-int fill_pci(const std::string& bus_id, PciInfo* out) {
-  *out = {};
-  return copy(bus_id, out->bus_id.data(), out->bus_id.size());
-}
-
-template <class Entry>
-int list_processes(const Gpu* gpu, unsigned* count, Entry* entries) {
-  if (const int error = gpu->error("process_error"); error != 0) return error;
-  const auto parts = split(gpu->text("processes"), ',');
-  const unsigned room = *count;
-  *count = static_cast<unsigned>(parts.size());
-  if (parts.size() > room) return kInsufficientSize;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const auto colon = parts[i].find(':');
-    std::memset(&entries[i], 0xee, sizeof(Entry));
-    entries[i].pid = static_cast<unsigned>(std::strtoul(parts[i].c_str(), nullptr, 10));
-    entries[i].memory = parts[i].substr(colon + 1) == "unknown"
-                            ? ~0ULL
-                            : std::strtoull(parts[i].c_str() + colon + 1, nullptr, 10);
-  }
-  return kSuccess;
-}
-
-Handle handle_of(Gpu& gpu) { return reinterpret_cast<Handle>(&gpu); }
-Gpu& gpu_of(Handle handle) { return *reinterpret_cast<Gpu*>(handle); }
-
-}  // namespace fake_nvml
 
 using namespace fake_nvml;
 
@@ -194,21 +37,7 @@ using namespace fake_nvml;
 extern "C" {
 
 int nvmlInit_v2() {
-  auto fresh = std::make_unique<Machine>();
-  const char* name = std::getenv("FAKE_NVML");
-  fresh->file = name == nullptr ? "" : name;
-  std::ifstream file(fresh->file);
-  for (std::string line; std::getline(file, line);) {
-    const auto space = line.find(' ');
-    if (space != std::string::npos) {
-      read_statement(*fresh, line.substr(0, space), line.substr(space + 1));
-    }
-  }
-  const int result = fresh->init;
-  {
-    const std::scoped_lock lock(mutex);
-    machine = machines.emplace_back(std::move(fresh)).get();
-  }
+  const int result = read_machine()->init;
   hang_in("nvmlInit_v2");
   return result;
 }
@@ -233,27 +62,28 @@ const char* nvmlErrorString(int code) {
 }
 
 int nvmlSystemGetDriverVersion(char* out, unsigned length) {
-  return copy(machine->driver, out, length);
+  return copy(machine.load()->driver, out, length);
 }
 
 int nvmlDeviceGetCount_v2(unsigned* count) {
   hang_in("nvmlDeviceGetCount_v2");
-  *count = machine->count == ~0ULL ? static_cast<unsigned>(machine->gpus.size())
-                                   : static_cast<unsigned>(machine->count);
-  return machine->count_error;
+  *count = machine.load()->count == ~0ULL ? static_cast<unsigned>(machine.load()->gpus.size())
+                                          : static_cast<unsigned>(machine.load()->count);
+  return machine.load()->count_error;
 }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, Handle* out) {
-  if (index >= machine->gpus.size()) return kInvalidArgument;
-  *out = handle_of(machine->gpus[index]);
-  return machine->gpus[index].error("handle_error");
+  if (index >= machine.load()->gpus.size()) return kInvalidArgument;
+  *out = handle_of(machine.load()->gpus[index]);
+  return machine.load()->gpus[index].error("handle_error");
 }
 
 int nvmlDeviceGetHandleByUUID(const char* uuid, Handle* out) {
-  for (auto& gpu : machine->gpus) {
+  hang_in("nvmlDeviceGetHandleByUUID");
+  for (auto& gpu : read_machine()->gpus) {
     if (gpu.text("uuid") == uuid) {
       *out = handle_of(gpu);
-      return kSuccess;
+      return gpu.error("handle_error");
     }
     for (auto& slice : gpu.slices) {
       if (slice.text("uuid") != uuid) continue;
@@ -262,6 +92,84 @@ int nvmlDeviceGetHandleByUUID(const char* uuid, Handle* out) {
     }
   }
   return kNotFound;
+}
+
+int nvmlDeviceGetRemappedRows(Handle handle, unsigned* corrected, unsigned* uncorrected,
+                              unsigned* pending, unsigned* failed) {
+  const Gpu* gpu = &gpu_of(handle);
+  if (gpu->whole != nullptr) return kNotSupported;
+  *corrected = *uncorrected = 0;
+  *pending = static_cast<unsigned>(gpu->number("remap_pending"));
+  *failed = static_cast<unsigned>(gpu->number("remap_failed"));
+  return kSuccess;
+}
+
+int nvmlDeviceGetRetiredPagesPendingStatus(Handle handle, int* pending) {
+  *pending = static_cast<int>(gpu_of(handle).number("retired_pending"));
+  return kSuccess;
+}
+
+int nvmlDeviceGetFieldValues(Handle handle, int count, FieldValue* values) {
+  for (int i = 0; i < count; ++i) {
+    const bool known = values[i].field == ionian::nvml::kRecoveryAction;
+    values[i].code = known ? kSuccess : kNotSupported;
+    values[i].value = gpu_of(handle).number("recovery");
+  }
+  return kSuccess;
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(Handle handle, unsigned* count, void*) {
+  *count = static_cast<unsigned>(gpu_of(handle).number("graphics"));
+  return *count == 0 ? kSuccess : kInsufficientSize;
+}
+
+int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Handle handle, Handle* out) {
+  Gpu& gpu = gpu_of(handle);
+  if (gpu.whole == nullptr) return kInvalidArgument;
+  *out = handle_of(*gpu.whole);
+  return kSuccess;
+}
+
+int nvmlDeviceGetGpuInstanceId(Handle handle, unsigned* instance) {
+  *instance = static_cast<unsigned>(gpu_of(handle).number("instance"));
+  return kSuccess;
+}
+
+int nvmlEventSetCreate(EventSet* set) {
+  *set = reinterpret_cast<EventSet>(new Events);
+  return kSuccess;
+}
+
+int nvmlEventSetFree(EventSet set) {
+  delete reinterpret_cast<Events*>(set);
+  return kSuccess;
+}
+
+int nvmlDeviceRegisterEvents(Handle handle, unsigned long long types, EventSet set) {
+  const Gpu& gpu = gpu_of(handle);
+  if (gpu.error("event_error") != 0) return gpu.error("event_error");
+  if (types != ionian::nvml::kXidEvent) return kInvalidArgument;
+  reinterpret_cast<Events*>(set)->gpus[gpu.text("uuid")] = handle;
+  std::ofstream(machine.load()->file + ".watched", std::ios::app) << gpu.text("uuid") << '\n';
+  return kSuccess;
+}
+
+int nvmlEventSetWait_v2(EventSet set, EventData* out, unsigned timeout_ms) {
+  hang_in("nvmlEventSetWait_v2");
+  Events& events = *reinterpret_cast<Events*>(set);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  do {
+    const auto all = read_events();
+    while (events.seen < all.size()) {
+      const Event& event = all[events.seen++];
+      const auto gpu = events.gpus.find(event.uuid);
+      if (gpu == events.gpus.end()) continue;
+      *out = {gpu->second, ionian::nvml::kXidEvent, event.xid, event.instance, event.instance};
+      return kSuccess;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  } while (std::chrono::steady_clock::now() < end);
+  return kTimeout;
 }
 
 int nvmlDeviceGetUUID(Handle handle, char* out, unsigned length) {
@@ -315,11 +223,12 @@ int nvmlDeviceGetCpuAffinity(Handle handle, unsigned size, unsigned long* words)
 }
 
 int nvmlDeviceGetTopologyCommonAncestor(Handle a, Handle b, int* level) {
-  return pair_value(machine->ancestors, &gpu_of(a), &gpu_of(b), level);
+  return pair_value(machine.load()->ancestors, &gpu_of(a), &gpu_of(b), level);
 }
 
 int nvmlDeviceGetP2PStatus(Handle a, Handle b, int index, int* status) {
-  return index == 2 ? pair_value(machine->p2p, &gpu_of(a), &gpu_of(b), status) : kNotSupported;
+  return index == 2 ? pair_value(machine.load()->p2p, &gpu_of(a), &gpu_of(b), status)
+                    : kNotSupported;
 }
 
 int nvmlDeviceGetNvLinkState(Handle handle, unsigned link, int* active) {
