@@ -127,15 +127,17 @@ void bind_executor(py::module_& m) {
   py::class_<Executor, ExecutorPtr>(m, "Executor",
                                     "One run: a guardian process, its launchers and workers.")
       .def(py::init([](std::string guardian, std::string app, std::optional<std::string> simulate,
-                       std::string match, std::string lock_dir, std::vector<std::string> held) {
+                       std::string match, std::string lock_dir, std::vector<std::string> held,
+                       std::vector<std::string> callers) {
              const py::gil_scoped_release release;
-             return std::make_shared<Executor>(
-                 ionian::ExecutorOptions{std::move(guardian), std::move(app), std::move(simulate),
-                                         std::move(match), std::move(lock_dir), std::move(held)});
+             return std::make_shared<Executor>(ionian::ExecutorOptions{
+                 std::move(guardian), std::move(app), std::move(simulate), std::move(match),
+                 std::move(lock_dir), std::move(held), std::move(callers)});
            }),
            py::kw_only(), py::arg("guardian"), py::arg("app"), py::arg("simulate") = py::none(),
            py::arg("match") = "upgrade", py::arg("lock_dir") = "",
-           py::arg("held_by_ancestors") = std::vector<std::string>{}, "Starts the guardian.")
+           py::arg("held_by_ancestors") = std::vector<std::string>{},
+           py::arg("callers") = std::vector<std::string>{}, "Starts the guardian.")
       .def_property_readonly("run_id", &Executor::run_id)
       .def_property_readonly("inventory",
                              [](Executor& self) {
@@ -156,8 +158,8 @@ void bind_executor(py::module_& m) {
           [](const ExecutorPtr& self, std::uint32_t launcher, std::string name,
              std::optional<ionian::GpuRequest> gpu, const py::bytes& setup,
              std::size_t min_containers, std::size_t max_containers, std::size_t buffer_containers,
-             double scaledown_window, double timeout, double startup_timeout, double grace,
-             const RetryFields& retries, bool single_use) {
+             double scaledown_window, double timeout, double startup_timeout, double lease_timeout,
+             double grace, const RetryFields& retries, bool single_use) {
             ionian::PoolOptions options;
             options.launcher = launcher;
             options.name = std::move(name);
@@ -168,6 +170,7 @@ void bind_executor(py::module_& m) {
             options.buffer_containers = buffer_containers;
             options.scaledown_window = from_seconds(scaledown_window);
             options.timeout = from_seconds(timeout);
+            options.lease_timeout = from_seconds(lease_timeout);
             options.startup_timeout = from_seconds(startup_timeout);
             options.grace = from_seconds(grace);
             options.retries = retry_policy(retries);
@@ -178,7 +181,8 @@ void bind_executor(py::module_& m) {
           py::kw_only(), py::arg("launcher"), py::arg("name"), py::arg("gpu"), py::arg("setup"),
           py::arg("min_containers") = 0, py::arg("max_containers") = 0,
           py::arg("buffer_containers") = 0, py::arg("scaledown_window") = 60.0,
-          py::arg("timeout") = 0.0, py::arg("startup_timeout") = 0.0, py::arg("grace") = 5.0,
+          py::arg("timeout") = 0.0, py::arg("startup_timeout") = 0.0,
+          py::arg("lease_timeout") = 0.0, py::arg("grace") = 5.0,
           py::arg("retries") = RetryFields(0, 1.0, 0.0, 0.0), py::arg("single_use") = false,
           "`retries`: most of them, coefficient, first delay, longest delay. Raises "
           "UnsatisfiableError, LeaseDeadlockError.")

@@ -65,13 +65,39 @@ Lease acquire(LeaseBook& book, const ionian::GpuRequest& request, const std::str
     if (std::chrono::steady_clock::now() - begin >= limit) {
       throw ionian::LeaseTimeoutError("[gpu=" + request.to_string() + "] not granted within " +
                                       std::string(py::str(py::float_(limit.count()))) + " s\n" +
-                                      waiter.explain().to_string(book.inventory()));
+                                      waiter.explain().to_string());
     }
     const py::gil_scoped_release release;
     pollfd polled{book.changes(), POLLIN, 0};
     ::poll(&polled, 1, static_cast<int>(std::min(waiter.retry_after(), kSlice).count()));
     book.drain_changes();
   }
+}
+
+void bind_explanation(py::module_& m) {
+  using ionian::LeaseExplanation;
+  using ionian::LeaseObstacles;
+  py::class_<LeaseObstacles::Kept>(m, "LeaseKept", "Free, but kept for an earlier request.")
+      .def_readonly("uuid", &LeaseObstacles::Kept::uuid)
+      .def_readonly("request", &LeaseObstacles::Kept::request);
+  py::class_<LeaseObstacles>(m, "LeaseObstacles", "What is in the way of one alternative.")
+      .def_readonly("item", &LeaseObstacles::item)
+      .def_readonly("count", &LeaseObstacles::count)
+      .def_readonly("possible", &LeaseObstacles::possible)
+      .def_readonly("free", &LeaseObstacles::free)
+      .def_readonly("busy", &LeaseObstacles::busy)
+      .def_readonly("kept", &LeaseObstacles::kept);
+  py::class_<LeaseExplanation>(m, "LeaseExplanation", "Why a request is not granted now.")
+      .def_readonly("request", &LeaseExplanation::request)
+      .def_readonly("queued", &LeaseExplanation::queued)
+      .def_readonly("never", &LeaseExplanation::never)
+      .def_readonly("grant", &LeaseExplanation::grant)
+      .def_readonly("position", &LeaseExplanation::position)
+      .def_readonly("alternatives", &LeaseExplanation::alternatives)
+      .def_readonly("gpus", &LeaseExplanation::gpus)
+      .def_readonly("queue", &LeaseExplanation::queue)
+      .def("__str__", [](const LeaseExplanation& self) { return text(self.to_string()); })
+      .def("__repr__", [](const LeaseExplanation& self) { return text(self.to_string()); });
 }
 
 }  // namespace
@@ -84,7 +110,12 @@ void bind_lease(py::module_& m) {
       .def_property_readonly("app", [](const LeaseOwner& self) { return text(self.app); })
       .def_property_readonly("function", [](const LeaseOwner& self) { return text(self.function); })
       .def_property_readonly("run", [](const LeaseOwner& self) { return text(self.run); })
-      .def_readonly("since_ns", &LeaseOwner::since_ns, "Wall-clock nanoseconds.");
+      .def_readonly("since_ns", &LeaseOwner::since_ns, "Wall-clock nanoseconds.")
+      .def_property_readonly("callers", [](const LeaseOwner& self) {
+        py::list callers;
+        for (const auto& caller : self.callers) callers.append(text(caller));
+        return callers;
+      });
   py::class_<Quarantine>(m, "Quarantine", "Why a GPU is not granted although nobody holds it.")
       .def_readonly("uuid", &Quarantine::uuid)
       .def_property_readonly("reason", [](const Quarantine& self) { return text(self.reason); })
@@ -100,7 +131,8 @@ void bind_lease(py::module_& m) {
           },
           "Seconds.");
   py::class_<LeaseStatus>(m, "LeaseStatus", "What one GPU is doing.")
-      .def_readonly("uuid", &LeaseStatus::uuid)
+      .def_property_readonly("uuid", [](const LeaseStatus& self) { return text(self.uuid); })
+      .def_property_readonly("type", [](const LeaseStatus& self) { return text(self.type); })
       .def_property_readonly("state",
                              [](const LeaseStatus& self) { return state_name(self.state); })
       .def_readonly("owner", &LeaseStatus::owner)
@@ -112,6 +144,7 @@ void bind_lease(py::module_& m) {
       .def_readonly("number", &LeaseTicket::number)
       .def_property_readonly("request", [](const LeaseTicket& self) { return text(self.request); })
       .def_readonly("owner", &LeaseTicket::owner);
+  bind_explanation(m);
   py::class_<Lease>(m, "Lease", "GPUs held by this process until `release()` or its end.")
       .def_property_readonly("devices", &Lease::devices)
       .def_property_readonly("visible_devices", &Lease::visible_devices, "A CUDA_VISIBLE_DEVICES.")
@@ -133,6 +166,7 @@ void bind_lease(py::module_& m) {
       .def_static("default_lock_dir", &LeaseBook::default_lock_dir)
       .def("check", &LeaseBook::check, py::arg("request"),
            py::arg("held_by_ancestors") = std::vector<std::string>{},
+           py::arg("asker") = LeaseOwner{},
            "Raises UnsatisfiableError or LeaseDeadlockError if the request can never be granted.")
       .def("acquire", &acquire, py::arg("request"), py::kw_only(), py::arg("app") = "",
            py::arg("function") = "", py::arg("timeout") = py::none(),
@@ -141,12 +175,21 @@ void bind_lease(py::module_& m) {
       .def("probe", &LeaseBook::probe, py::call_guard<py::gil_scoped_release>(),
            "Probes every quarantined GPU now.")
       .def("queue", &LeaseBook::queue, py::call_guard<py::gil_scoped_release>())
+      .def("leases", &LeaseBook::leases, py::call_guard<py::gil_scoped_release>())
       .def(
           "explain",
-          [](LeaseBook& self, const ionian::GpuRequest& request) {
+          [](const LeaseBook& self, const ionian::GpuRequest& request,
+             const std::vector<std::string>& held, const std::string& app,
+             const std::string& function, const std::string& run,
+             std::vector<std::string> callers) {
             const py::gil_scoped_release release;
-            auto waiter = self.request(request, ionian::this_process_as_owner("", "", ""));
-            return waiter.explain().to_string(self.inventory());
+            auto asker = ionian::this_process_as_owner(app, function, run);
+            asker.callers = std::move(callers);
+            return self.explain(request, held, asker);
           },
-          py::arg("request"), "Why the request is not granted now.");
+          py::arg("request"), py::kw_only(),
+          py::arg("held_by_ancestors") = std::vector<std::string>{}, py::arg("app") = "",
+          py::arg("function") = "", py::arg("run") = "",
+          py::arg("callers") = std::vector<std::string>{},
+          "What would become of the request now. It enters no queue.");
 }

@@ -105,6 +105,7 @@ class LeaseOwner:
     function: str
     run: str
     since_ns: int
+    callers: list[str]  # the calls that it is nested in, outermost first
 
 @final
 class Quarantine:
@@ -119,6 +120,7 @@ class Quarantine:
 @final
 class LeaseStatus:
     uuid: str
+    type: str
     state: str  # "free" | "leased" | "external" | "draining" | "quarantined"
     owner: LeaseOwner | None
     strangers: list[DeviceProcess]
@@ -131,6 +133,33 @@ class LeaseTicket:
     number: int
     request: str
     owner: LeaseOwner
+
+@final
+class LeaseKept:
+    uuid: str
+    request: int
+
+@final
+class LeaseObstacles:
+    item: str
+    count: int
+    possible: bool  # False: this machine can never grant it
+    free: list[str]
+    busy: list[str]
+    kept: list[LeaseKept]
+
+@final
+class LeaseExplanation:
+    """Why a request is not granted now; ``str()`` is what people read."""
+
+    request: str
+    queued: bool  # it stands in the queue; False: asked what would be
+    never: str  # why this machine can never grant it, "" if it can
+    grant: list[str]  # UUIDs that it would get now; empty if it must wait
+    position: int  # requests ahead
+    alternatives: list[LeaseObstacles]
+    gpus: list[LeaseStatus]
+    queue: list[LeaseTicket]
 
 @final
 class Lease:
@@ -155,7 +184,12 @@ class LeaseBook:
     ) -> None: ...
     @staticmethod
     def default_lock_dir() -> str: ...
-    def check(self, request: GpuRequest, held_by_ancestors: Sequence[str] = ()) -> None: ...
+    def check(
+        self,
+        request: GpuRequest,
+        held_by_ancestors: Sequence[str] = (),
+        asker: LeaseOwner = ...,
+    ) -> None: ...
     def acquire(
         self,
         request: GpuRequest,
@@ -167,7 +201,19 @@ class LeaseBook:
     def probe(self) -> None: ...
     def status(self) -> list[LeaseStatus]: ...
     def queue(self) -> list[LeaseTicket]: ...
-    def explain(self, request: GpuRequest) -> str: ...
+    def leases(self) -> list[LeaseStatus]:
+        """Every leased GPU of this machine, also those that the inventory does not have."""
+    def explain(
+        self,
+        request: GpuRequest,
+        *,
+        held_by_ancestors: Sequence[str] = (),
+        app: str = "",
+        function: str = "",
+        run: str = "",
+        callers: Sequence[str] = (),
+    ) -> LeaseExplanation:
+        """Enters no queue. If that run's function waits already, its request is explained."""
 
 @final
 class Allocator:
@@ -212,6 +258,7 @@ class Executor:
         match: str = "upgrade",
         lock_dir: str = "",
         held_by_ancestors: Sequence[str] = (),
+        callers: Sequence[str] = (),
     ) -> None:
         """Starts the guardian. ``simulate=None`` means what IONIAN_GPUS says."""
     @property
@@ -235,6 +282,7 @@ class Executor:
         scaledown_window: float = 60.0,
         timeout: float = 0.0,
         startup_timeout: float = 0.0,
+        lease_timeout: float = 0.0,
         grace: float = 5.0,
         retries: tuple[int, float, float, float] = (0, 1.0, 0.0, 0.0),
         single_use: bool = False,

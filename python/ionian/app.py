@@ -75,10 +75,10 @@ class App:
         ``name``: its name in the app. ``env``: environment variables of its workers; the values
         appear in no process's arguments or ``/proc/PID/environ``, so they may be secrets.
         ``timeout``: seconds that one attempt of a call may take. ``startup_timeout``: seconds that a
-        worker may take to import and to be ready; by default as many. ``retries``: how often a call
-        that failed is tried again, 1 s apart; or ionian.Retries(...). ``min_containers``,
-        ``max_containers``,
-        ``buffer_containers``: workers kept, allowed, and started ahead under load.
+        worker may take to import and to be ready; by default as many. ``lease_timeout``: seconds that
+        a call may wait for GPUs, then LeaseTimeoutError says who holds them. ``retries``: how often a
+        call that failed is tried again, 1 s apart; or ionian.Retries(...). ``min_containers``,
+        ``max_containers``, ``buffer_containers``: workers kept, allowed, and started ahead under load.
         ``scaledown_window``: seconds after which an idle worker ends. ``single_use_containers``: a
         fresh worker for each call.
         ``serialized``: send the function by value, so that it can be nested.

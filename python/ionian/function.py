@@ -123,6 +123,18 @@ class Function:
         """Runs the function in this process; a coroutine function returns its coroutine."""
         return self.raw(*args, **kwargs)
 
+    def explain(self) -> _core.LeaseExplanation:
+        """Returns why the function's GPUs are not granted now: ``print(f.explain())``.
+
+        In an open run whose call waits it is that request's place in the queue; else what would become
+        of a call made now. Raises InvalidError if the function has no ``gpu=``.
+        """
+        from .machine import explain
+
+        if self.options.gpu is None:
+            raise InvalidError(f"[{self.name}] it has no gpu=, so it waits for none")
+        return explain(self.options.gpu, self.app._session, self.app.name or "", self.name)
+
     def _spawn(self, /, *args: Any, **kwargs: Any) -> FunctionCall:
         head, buffers = serialization.dumps_call(args, kwargs)
         call = self.pool().submit(head, buffers)
@@ -153,6 +165,7 @@ class Function:
             "gpu": options.gpu.texts() if options.gpu is not None else None,
             "env": options.env,
             "timeout": options.timeout,
+            "lease_timeout": options.lease_timeout or None,
             "retries": options.retries,
         }
         if self._base is not None:

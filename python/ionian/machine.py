@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import _core, gpu
+from . import _core, _runtime, gpu
 from .exception import InvalidError
+
+if TYPE_CHECKING:
+    from .runner import Session
 
 
 def inventory(*, simulate: str | None = None) -> _core.Inventory:
@@ -34,6 +37,32 @@ def lease(
         inventory(simulate=simulate), match=os.environ.get("IONIAN_GPU_MATCH", "upgrade")
     )
     return book.acquire(parsed, app="ionian.lease", timeout=timeout)
+
+
+def explain(
+    request: _core.GpuRequest, session: Session | None, app: str, function: str
+) -> _core.LeaseExplanation:
+    """Returns why ``request`` is not granted now; that of ``function`` in ``session`` if it waits."""
+    match = os.environ.get("IONIAN_GPU_MATCH") or "upgrade"
+    held: list[str] = []
+    callers: list[str] = []
+    if _runtime.in_worker:
+        held = [uuid for uuid in os.environ.get("IONIAN_HELD_GPUS", "").split(",") if uuid]
+        callers = os.environ.get("IONIAN_CALLERS", "").splitlines()
+    if session is None or not session.is_ours():
+        book = _core.LeaseBook(inventory(), match=match)
+        return book.explain(
+            request, held_by_ancestors=held, app=app, function=function, callers=callers
+        )
+    book = _core.LeaseBook(session.executor.inventory, match=session.match)
+    return book.explain(
+        request,
+        held_by_ancestors=held,
+        app=app,
+        function=function,
+        run=session.executor.run_id,
+        callers=callers,
+    )
 
 
 @contextlib.contextmanager

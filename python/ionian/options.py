@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -27,12 +28,12 @@ _OLD_NAMES = {
     "container_idle_timeout": "scaledown_window",
 }
 _NAMES = (
-    "gpu name env timeout startup_timeout retries min_containers max_containers buffer_containers "
-    "scaledown_window single_use_containers serialized"
+    "gpu name env timeout startup_timeout lease_timeout retries min_containers max_containers "
+    "buffer_containers scaledown_window single_use_containers serialized"
 ).split()
 #: What a handle of its own may change: ``Function.with_options``.
 _VARIABLE = frozenset(
-    "gpu env retries timeout max_containers buffer_containers scaledown_window".split()
+    "gpu env retries timeout lease_timeout max_containers buffer_containers scaledown_window".split()
 )
 _DEFAULT_TIMEOUT = 300.0
 _DEFAULT_WINDOW = 60.0
@@ -48,6 +49,7 @@ class Options:
     timeout: float = _DEFAULT_TIMEOUT
     startup_timeout: float = _DEFAULT_TIMEOUT
     retries: Retries | None = None
+    lease_timeout: float = 0.0
     min_containers: int = 0
     max_containers: int = 0
     buffer_containers: int = 0
@@ -80,6 +82,9 @@ class Options:
             timeout=timeout,
             startup_timeout=_seconds(given, "startup_timeout", timeout, optional=True),
             retries=parse_retries(given.get("retries")),
+            lease_timeout=_seconds(given, "lease_timeout", 0.0, optional=True)
+            if given.get("lease_timeout") is not None
+            else 0.0,
             min_containers=minimum,
             max_containers=maximum,
             buffer_containers=_count(given, "buffer_containers"),
@@ -198,6 +203,22 @@ def _seconds(given: dict[str, Any], name: str, default: float, *, optional: bool
             )
         )
     return float(value)
+
+
+def default_lease_timeout() -> float:
+    """Returns IONIAN_LEASE_TIMEOUT in seconds, 0 if it is not set: for functions that say nothing."""
+    text = os.environ.get("IONIAN_LEASE_TIMEOUT", "")
+    if not text:
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= sys.float_info.max:
+        raise InvalidError(
+            f"[IONIAN_LEASE_TIMEOUT] expected seconds, more than 0, got {_shown(text)}"
+        )
+    return value
 
 
 def _environment(value: object) -> dict[str, str]:

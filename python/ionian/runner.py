@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core, _environment, _rank, _runtime, entry, function_spec, serialization
 from .exception import ExecutionError
+from .options import default_lease_timeout
 from .ranks import spmd_of
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Session:
         self.app = app
         self.output = output
         self._simulate = simulate
-        self._match = gpu_match or os.environ.get("IONIAN_GPU_MATCH") or "upgrade"
+        self.match = gpu_match or os.environ.get("IONIAN_GPU_MATCH") or "upgrade"
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._pools: dict[int, tuple[Function, _core.Pool]] = {}
@@ -84,9 +85,10 @@ class Session:
             or os.path.join(_PACKAGE, "_bin", "ionian-guardian"),
             app=_plain(app.name or ""),
             simulate=simulate,
-            match=self._match,
+            match=self.match,
             lock_dir=os.environ.get("IONIAN_LOCK_DIR", ""),
             held_by_ancestors=[uuid for uuid in held.split(",") if uuid],
+            callers=os.environ.get("IONIAN_CALLERS", "").splitlines() if _runtime.in_worker else [],
         )
         self._closed = False
         self._reader = threading.Thread(target=self._read_events, name="ionian-output", daemon=True)
@@ -132,7 +134,7 @@ class Session:
         env, later = _environment.divide(_rank.outside(os.environ), additions)
         if self._simulate is not None:
             env["IONIAN_GPUS"] = self._simulate
-        env["IONIAN_GPU_MATCH"] = self._match
+        env["IONIAN_GPU_MATCH"] = self.match
         for name in _THREAD_LIMITS:
             if name not in later:
                 env.setdefault(name, str(self._threads_each()))
@@ -195,6 +197,7 @@ class Session:
                 scaledown_window=options.scaledown_window,
                 timeout=options.timeout + leader_time,
                 startup_timeout=options.startup_timeout + leader_time,
+                lease_timeout=options.lease_timeout or default_lease_timeout(),
                 grace=_GRACE + leader_time,
                 retries=(0, 1.0, 0.0, 0.0)
                 if retries is None

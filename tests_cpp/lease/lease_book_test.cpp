@@ -146,11 +146,12 @@ TEST_F(LeaseBookTest, AnExplanationNamesTheHolderAndThoseAhead) {
   auto second = leases.request(GpuRequest::parse(std::vector<std::string>{"H100", "A10G"}), me());
   const auto explanation = second.explain();
   EXPECT_EQ(explanation.position, 1U);
-  const std::string text = explanation.to_string(machine);
+  const std::string text = explanation.to_string();
   EXPECT_THAT(text, HasSubstr("waiting for [H100, A10G]: 0 of 1 GPUs free, 1 request ahead"));
-  EXPECT_THAT(text, HasSubstr("A10G " + machine.devices[0].uuid + ": leased by"));
+  EXPECT_THAT(text, HasSubstr("needs 1 x A10G; 0 free; 1 leased by"));
+  EXPECT_THAT(text, HasSubstr("(A10G " + machine.devices[0].uuid + ")"));
   EXPECT_THAT(text, HasSubstr("function train"));
-  EXPECT_THAT(text, HasSubstr("ahead: any by"));
+  EXPECT_THAT(text, HasSubstr("ahead: request 1, any by"));
 }
 
 TEST_F(LeaseBookTest, TimingOutNamesTheHolder) {

@@ -7,8 +7,16 @@ namespace {
 
 LeaseRecord record() {
   LeaseRecord record;
-  record.owner = {123, 1000, "alice", "digits", "train", "00ff", 1'700'000'000'000'000'000};
+  record.owner = {123,
+                  1000,
+                  "alice",
+                  "digits",
+                  "train",
+                  "00ff",
+                  1'700'000'000'000'000'000,
+                  {"digits.main (H100 GPU-c)"}};
   record.number = 42;
+  record.held = {"GPU-c"};
   record.wishes = {{"H100:2", {"GPU-a", "GPU-b"}}, {"any", {}}};
   return record;
 }
@@ -20,7 +28,8 @@ TEST(LeaseRecord, ReadsBackWhatItWrites) {
 TEST(LeaseRecord, IsLinesThatPeopleCanRead) {
   EXPECT_EQ(record().to_string(),
             "ionian 1\npid 123\nuid 1000\nuser alice\napp digits\nfunction train\nrun 00ff\n"
-            "since_ns 1700000000000000000\nnumber 42\nwish H100:2 GPU-a GPU-b\nwish any\n");
+            "since_ns 1700000000000000000\ncaller digits.main (H100 GPU-c)\nnumber 42\n"
+            "held GPU-c\nwish H100:2 GPU-a GPU-b\nwish any\n");
 }
 
 TEST(LeaseRecord, ANameWithALineEndStaysOnOneLine) {

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "ionian/error.hpp"
 #include "support/temporary_directory.hpp"
@@ -123,6 +124,22 @@ TEST(LockDirectory, ABookThatIsNeverGivenBackIsGivenUp) {
   const UniqueFd stuck = a.lock_briefly("book", 1s);
   ASSERT_TRUE(stuck);
   EXPECT_FALSE(LockDirectory(root.path("locks"), false).lock_briefly("book", 20ms));
+}
+
+TEST(LockDirectory, ACrowdThatTakesTurnsAtTheBookIsWaitedForHoweverLong) {
+  const TemporaryDirectory root;
+  LockDirectory locks(root.path("locks"), false);
+  UniqueFd book = locks.lock_briefly("book", 1s);
+  ASSERT_TRUE(book);
+  std::thread crowd([&] {
+    for (int turn = 0; turn < 30; ++turn) {
+      ::futimens(book.get(), nullptr);  // as each taker does
+      std::this_thread::sleep_for(20ms);
+    }
+    book.reset();
+  });
+  EXPECT_TRUE(LockDirectory(root.path("locks"), false).lock_briefly("book", 300ms));
+  crowd.join();
 }
 
 TEST(LockDirectory, TextIsReplacedWhole) {

@@ -27,6 +27,8 @@ struct LeaseOwner {
   std::string function;
   std::string run;            // id of the run, "" outside one
   std::int64_t since_ns = 0;  // CLOCK_REALTIME nanoseconds, for display only
+  /// The calls that this one is nested in and their GPUs, outermost first: "app.f (A10G GPU-…)".
+  std::vector<std::string> callers = {};
   bool operator==(const LeaseOwner&) const = default;
 };
 
@@ -48,6 +50,7 @@ struct LeaseStatus {
   /// kDraining: its lease has ended, and its holder waits until nothing is left on it.
   enum class State { kFree, kLeased, kExternal, kDraining, kQuarantined };
   std::string uuid;
+  std::string type = {};  // the model, as in `gpu=`
   State state = State::kFree;
   std::optional<LeaseOwner> owner;       // kLeased, kDraining
   std::vector<DeviceProcess> strangers;  // kExternal
@@ -69,14 +72,34 @@ struct LeaseDemand {
   bool operator==(const LeaseDemand&) const = default;
 };
 
-/// Why a request is not granted now. `to_string` is what the CLI and the errors print.
+/// What stands between one alternative of a request and its grant.
+struct LeaseObstacles {
+  struct Kept {
+    std::string uuid;
+    std::uint64_t request = 0;  // number of the ticket
+    bool operator==(const Kept&) const = default;
+  };
+  std::string item;               // "H100:2"
+  std::size_t count = 0;          // GPUs that it needs at once
+  bool possible = true;           // false: this machine can never grant it
+  std::vector<std::string> free;  // could be had now
+  std::vector<std::string> busy;  // leased, used outside ionian, or out of order: `gpus` says which
+  std::vector<Kept> kept;         // free, but a request that came earlier has a claim on them
+  bool operator==(const LeaseObstacles&) const = default;
+};
+
+/// Why a request is not granted now, as data. `to_string` is what the CLI and the errors print.
 struct LeaseExplanation {
   std::string request;
-  std::size_t position = 0;  // requests ahead in the queue; 0 means next
-  bool possible_now = true;  // false: it needs a GPU that is quarantined
+  bool queued = false;             // it stands in the queue; false: asked what would be
+  std::string never;               // why this machine can never grant it, "" if it can
+  std::vector<std::string> grant;  // UUIDs that it would get now; empty if it must wait
+  std::size_t position = 0;        // requests ahead in the queue; 0 means next
+  bool possible_now = true;        // false: it needs a GPU that is quarantined
+  std::vector<LeaseObstacles> alternatives;
   std::vector<LeaseStatus> gpus;
-  std::vector<LeaseTicket> queue;
-  [[nodiscard]] std::string to_string(const Inventory& inventory) const;
+  std::vector<LeaseTicket> queue;  // in the order in which they are served
+  [[nodiscard]] std::string to_string() const;
 };
 
 /// GPUs held. Move-only; the destructor frees them at once.
@@ -115,7 +138,8 @@ class LeaseWaiter {
   ~LeaseWaiter();
   /// Returns the lease if it can be granted now, nullopt if not; never blocks on other holders.
   /// Call again whenever the book's `changes()` descriptor is readable, and at `retry_after()` at
-  /// the latest.
+  /// the latest. Throws LeaseDeadlockError if it would wait for ever: calls that wait for each
+  /// other hold the GPUs that they need, and this request is the youngest of them.
   [[nodiscard]] std::optional<Lease> try_grant();
   /// Returns how long to wait at most before the next try (a few ms just after a change, else 1 s).
   [[nodiscard]] std::chrono::milliseconds retry_after() const;
@@ -159,15 +183,21 @@ class LeaseBook {
   [[nodiscard]] const Inventory& inventory() const noexcept;
   /// Throws UnsatisfiableError if no alternative can ever be granted on this machine (it says what
   /// exists and the nearest that would fit), LeaseDeadlockError if it could only be granted with a
-  /// GPU of `held_by_ancestors` (UUIDs).
-  void check(const GpuRequest& request,
-             const std::vector<std::string>& held_by_ancestors = {}) const;
+  /// GPU of `held_by_ancestors` (UUIDs). The error names the chain of calls that `asker` stands in.
+  void check(const GpuRequest& request, const std::vector<std::string>& held_by_ancestors = {},
+             const LeaseOwner& asker = {}) const;
   /// Enters the queue. Throws as `check` does.
   [[nodiscard]] LeaseWaiter request(const GpuRequest& request, LeaseOwner owner,
                                     const std::vector<std::string>& held_by_ancestors = {});
   /// Waits for a lease. Throws as `check` does, and LeaseTimeoutError naming the holders.
   [[nodiscard]] Lease acquire(const GpuRequest& request, LeaseOwner owner,
                               std::optional<std::chrono::milliseconds> timeout = std::nullopt);
+
+  /// Returns what would become of a request made now, without making it: it enters no queue. If
+  /// `asker` (a run and a function) waits already, it is that request which is explained.
+  [[nodiscard]] LeaseExplanation explain(const GpuRequest& request,
+                                         const std::vector<std::string>& held_by_ancestors = {},
+                                         const LeaseOwner& asker = {}) const;
 
   /// Returns a descriptor that becomes readable when some lock or ticket of this machine changes,
   /// also because its holder was killed. Call `drain_changes` after each wake-up.
@@ -186,7 +216,9 @@ class LeaseBook {
   /// "" that it no longer does.
   void draining(const Lease& lease, const std::string& uuid, const std::string& left);
 
-  /// Returns the waiting requests, first in line first.
+  /// Returns every GPU that is leased on this machine, also those that the inventory does not have.
+  [[nodiscard]] std::vector<LeaseStatus> leases() const;
+  /// Returns the waiting requests in the order in which they are served.
   [[nodiscard]] std::vector<LeaseTicket> queue() const;
   /// Returns what waiting requests lack that could be granted with GPUs of `held` (UUIDs that this
   /// process holds and could give up), and not without. GPUs of `leaving` count as free: they are

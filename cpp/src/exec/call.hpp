@@ -52,6 +52,7 @@ class Call : public Waitable {
   bool attended = false;  // its caller waits for it
   WorkerRecord* worker = nullptr;
   std::uint32_t sequence = 0;  // in the worker's ring
+  sys::TimePoint queued_at{};  // where its function has a lease_timeout
   int lost_starts = 0;         // workers that died before its body was entered
   std::uint32_t attempts = 0;  // that failed in the body; counted where the pool retries
   bool timed_out = false;     // the attempt that is under way; it ends with its reply or its worker

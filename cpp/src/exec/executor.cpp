@@ -93,6 +93,8 @@ void Executor::check_usable() const {
                          run_id_.substr(0, 8) +
                          "), not to a child forked from it; open app.run() here");
   }
+  if (!stopped_.empty())
+    throw ExecutionError("[executor] the run was stopped " + stopped_ + "; open app.run() again");
   if (state_ != State::kOpen)
     throw ExecutionError("[executor] the run has ended; open app.run() again");
 }
@@ -119,6 +121,10 @@ CallPtr Executor::submit(Pool* pool, const Payload& payload, std::shared_ptr<Cal
   if (call->group) ++call->group->pending;
   if (!borrow && ++unattended_ == 1) pump_wanted_.notify_one();
   if (worker == nullptr) {
+    if (const auto limit = pool->options.lease_timeout; limit.count() > 0) {
+      call->queued_at = sys::Clock::now();
+      if (call->queued_at + limit < control_until_) wake_control();
+    }
     pool->queue.push_back(call);
     plan(*pool);
   }

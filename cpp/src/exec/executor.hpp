@@ -40,6 +40,7 @@ struct ExecutorOptions {
   std::string match = "upgrade";
   std::string lock_dir;
   std::vector<std::string> held_by_ancestors;  // GPUs of the call that this run is nested in
+  std::vector<std::string> callers = {};       // the calls that it is nested in, as in LeaseOwner
 };
 
 struct LauncherOptions {
@@ -60,6 +61,7 @@ struct PoolOptions {
   std::chrono::nanoseconds scaledown_window = std::chrono::seconds(60);
   std::chrono::nanoseconds timeout{0};          // of one attempt's body; 0: none
   std::chrono::nanoseconds startup_timeout{0};  // from its GPUs to ready; 0: none
+  std::chrono::nanoseconds lease_timeout{0};    // of one call's wait for GPUs; 0: none
   // For a body that was told to end, because it was cancelled or ran out of time.
   std::chrono::nanoseconds grace = std::chrono::seconds(5);
   RetryPolicy retries;
@@ -111,7 +113,8 @@ class Pool {
   int failed_starts = 0;  // in a row
   std::string waiting;    // why its first worker is not granted GPUs, "" if it is not waiting
   std::optional<sys::TimePoint> tell_waiting_at;
-  std::exception_ptr broken;  // its launcher failed: every call gets this
+  sys::TimePoint unleased_since{};  // when its last lease went
+  std::exception_ptr broken;        // its launcher failed: every call gets this
 };
 
 class Executor {
@@ -195,6 +198,10 @@ class Executor {
   void note_load(WorkerRecord& worker);
   [[nodiscard]] std::size_t capacity(const Pool& pool);
 
+  // executor_lease.cpp
+  sys::TimePoint time_out_leases(Pool& pool);
+  void on_stopped(const message::Stopped& stopped);
+
   // executor_control.cpp
   void start_guardian();
   void control_loop();
@@ -225,6 +232,7 @@ class Executor {
 
   std::mutex mutex_;
   State state_ = State::kOpen;
+  std::string stopped_;  // who ended the run from outside, "" if nobody did
   FrameSocket guardian_;
   pid_t guardian_pid_ = 0;
   int guardians_ = 0;                // started so far

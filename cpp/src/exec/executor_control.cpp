@@ -108,6 +108,7 @@ void Executor::start_guardian() {
   hello.lock_dir = options_.lock_dir;
   hello.caller_pid = ::getpid();
   hello.held_by_ancestors = options_.held_by_ancestors;
+  hello.callers = options_.callers;
   message::send(guardian_, hello);
   for (const auto& [id, launcher] : launchers_) {
     message::send(guardian_, message::StartLauncher{id, launcher.argv, launcher.env, launcher.cwd,
@@ -248,6 +249,8 @@ void Executor::handle(const Frame& frame) {
     case Type::kWanted:
       on_wanted(parse<message::Wanted>(frame));
       return give_back_wanted();
+    case Type::kStopped:
+      return on_stopped(parse<message::Stopped>(frame));
     default:
       throw ExecutionError("[executor] the guardian sent a message of unknown type");
   }
@@ -343,6 +346,7 @@ void Executor::guardian_gone() {
     worker.uuids.clear();
     state_ = State::kClosing;  // let nothing start while we clear the table
     pump_worker(worker);
+    worker.pool->unleased_since = sys::Clock::now();
     std::erase(worker.pool->workers, &worker);
     WorkerDeath death;
     death.pool = worker.pool->options.name;

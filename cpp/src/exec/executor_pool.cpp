@@ -79,7 +79,9 @@ Pool* Executor::create_pool(PoolOptions options) {
   if (options.gpu) {
     inventory();
     const std::lock_guard lock(inventory_mutex_);
-    book_->check(*options.gpu, options_.held_by_ancestors);
+    LeaseOwner asker = this_process_as_owner(options_.app, options.name, run_id_);
+    asker.callers = options_.callers;
+    book_->check(*options.gpu, options_.held_by_ancestors, asker);
   }
   Pool pool(std::move(options));
   pool.limits = {pool.options.min_containers, pool.options.max_containers,
@@ -98,7 +100,7 @@ Pool* Executor::create_pool(PoolOptions options) {
 }
 
 void Executor::plan(Pool& pool) {
-  if (state_ != State::kOpen || pool.broken) return;
+  if (state_ != State::kOpen || pool.broken || !stopped_.empty()) return;
   PoolLoad load;
   load.queued = pool.queue.size();
   for (const WorkerRecord* worker : pool.workers) {
@@ -177,6 +179,7 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
   const bool expected = worker.phase == WorkerRecord::Phase::kStopping;
   const bool was_starting = worker.phase == WorkerRecord::Phase::kStarting;
   worker.phase = WorkerRecord::Phase::kDead;
+  pool.unleased_since = sys::Clock::now();
   std::erase(pool.workers, &worker);
   for (const int stream : {0, 1}) {
     const std::string rest = worker.lines[stream].finish();
@@ -205,7 +208,8 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
   if (was_starting && !expected) start_failed(pool, death, false);
   const std::size_t before = pool.workers.size();
   const bool holds_gpus = !worker.uuids.empty() && !expected;
-  if (holds_gpus && !pool.queue.empty() && !pool.broken && state_ == State::kOpen) {
+  if (holds_gpus && !pool.queue.empty() && !pool.broken && state_ == State::kOpen &&
+      stopped_.empty()) {
     start_worker(pool, worker.id);
   }
   if (holds_gpus && pool.workers.size() == before) {
@@ -228,13 +232,15 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death,
     const bool started = claim == Claim::kStarted;
     // A call that lay behind another has no part in the death.
     const bool next = claim == Claim::kTaken || worker.in_flight.empty();
-    if (!started && (!next || ++call->lost_starts < kMaxLostStarts) && state_ == State::kOpen) {
+    if (!started && (!next || ++call->lost_starts < kMaxLostStarts) && state_ == State::kOpen &&
+        stopped_.empty()) {
       if (!call->owns_payload && !call->attended) {
         call->owned = worker.channel->stored(call->sequence);
         call->owns_payload = true;
       }
       call->state = Call::State::kQueued;
       call->worker = nullptr;
+      call->queued_at = sys::Clock::now();
       pool.queue.push_front(call);
       continue;
     }

@@ -50,6 +50,7 @@ sys::TimePoint Executor::run_timers() {
   for (auto& pool : pools_) {
     if (pool.tell_waiting_at && *pool.tell_waiting_at <= now) tell_waiting(pool, now);
     if (pool.tell_waiting_at) next = std::min(next, *pool.tell_waiting_at);
+    next = std::min(next, time_out_leases(pool));
     // By id: a worker that still waits for GPUs may be given up meanwhile.
     std::vector<std::uint32_t> ids;
     for (const WorkerRecord* worker : pool.workers) ids.push_back(worker->id);
@@ -179,6 +180,7 @@ void Executor::next_attempts(sys::TimePoint now) {
       doorbell_.ring();
       continue;
     }
+    call->queued_at = now;
     pool.queue.push_back(call);
     dispatch(pool);
     plan(pool);

@@ -22,6 +22,8 @@ using std::chrono::milliseconds;
 /// Output waits in its pipe while this much is unsent, and the writer waits with it: memory stays
 /// flat.
 constexpr std::size_t kMaxUnsent = std::size_t{1} << 20;
+/// How long workers have to end when somebody stops the run.
+constexpr milliseconds kStopGrace{5000};
 
 }  // namespace
 
@@ -90,7 +92,9 @@ void Guardian::poll_once() {
   watch(signals_.get(), POLLIN, [this](short) {
     signalfd_siginfo info{};
     while (::read(signals_.get(), &info, sizeof(info)) > 0) {
-      if (info.ssi_signo != SIGCHLD) caller_gone_ = true;
+      if (info.ssi_signo == SIGTERM) stopped_by(info.ssi_pid, kStopGrace);
+      if (info.ssi_signo == SIGHUP || info.ssi_signo == SIGINT)
+        stopped_by(info.ssi_pid, milliseconds(0));
     }
     reap();
   });
@@ -128,11 +132,13 @@ void Guardian::poll_once() {
     if (polled[i].revents != 0) handlers[i](polled[i].revents);
   }
   run_timers();
+  if (status_changed_) write_status();
 }
 
 void Guardian::handle(const Frame& frame) {
   using message::parse;
   using message::Type;
+  status_changed_ = true;
   switch (static_cast<Type>(frame.type)) {
     case Type::kHello:
       return hello(parse<message::Hello>(frame));
@@ -147,16 +153,8 @@ void Guardian::handle(const Frame& frame) {
       return stop_worker(parse<message::StopWorker>(frame));
     case Type::kReleaseWorker:
       return release_worker(parse<message::ReleaseWorker>(frame).worker);
-    case Type::kShutdown: {
-      const auto grace = milliseconds(parse<message::Shutdown>(frame).grace_ms);
-      shutdown_at_ = sys::Clock::now() + grace;
-      for (auto& [id, worker] : workers_) {
-        worker.waiter.reset();
-        if (worker.phase == WorkerState::Phase::kQueued) worker.phase = WorkerState::Phase::kEnded;
-        if (!worker.kill_at) worker.kill_at = *shutdown_at_;
-      }
-      return;
-    }
+    case Type::kShutdown:
+      return end_within(milliseconds(parse<message::Shutdown>(frame).grace_ms));
     default:
       throw ExecutionError("[guardian] message of unknown type " + std::to_string(frame.type));
   }
@@ -170,6 +168,21 @@ void Guardian::hello(const message::Hello& hello) {
   hello_ = hello;
   caller_pidfd_ = process::open_pidfd(static_cast<pid_t>(hello.caller_pid));
   if (!caller_pidfd_) caller_gone_ = true;
+}
+
+void Guardian::end_within(milliseconds grace) {
+  shutdown_at_ = sys::Clock::now() + grace;
+  for (auto& [id, worker] : workers_) {
+    worker.waiter.reset();
+    if (worker.phase == WorkerState::Phase::kQueued) worker.phase = WorkerState::Phase::kEnded;
+    if (!worker.kill_at) worker.kill_at = *shutdown_at_;
+  }
+}
+
+void Guardian::stopped_by(std::int64_t pid, milliseconds grace) {
+  message::send(caller_, message::Stopped{"by pid " + std::to_string(pid) + " (`ionian stop`)"});
+  end_within(grace);
+  for (auto& [id, worker] : workers_) kill_worker(worker, SIGTERM);
 }
 
 void Guardian::run_timers() {

@@ -83,6 +83,8 @@ class Guardian {
   [[nodiscard]] int poll_timeout() const;
   void run_timers();
   void reap();
+  void end_within(std::chrono::milliseconds grace);
+  void stopped_by(std::int64_t pid, std::chrono::milliseconds grace);
   void shut_down();
   [[nodiscard]] bool idle() const;
 
@@ -90,6 +92,7 @@ class Guardian {
   LeaseBook& book();
   void request_lease(WorkerState& worker);
   void try_lease(WorkerState& worker);
+  void lease_failed(WorkerState& worker, const Error& error);
   void lease_changed();
   void tell_wanted();
   void give_back(WorkerState& worker);
@@ -98,6 +101,9 @@ class Guardian {
   /// Returns whether a worker other than `but` holds slices of a real GPU.
   [[nodiscard]] bool slices_held(const WorkerState* but) const;
   std::vector<std::string> mps_env(const WorkerState& worker);
+
+  // guardian_status.cpp: what others may see
+  void write_status();
 
   // guardian_health.cpp: GPUs that are not well
   void watch_gpus(WorkerState& worker);
@@ -116,6 +122,7 @@ class Guardian {
   void launch(WorkerState& worker);
   void start_afresh(WorkerState& worker, LauncherState& launcher,
                     const std::vector<std::string>& additions);
+  [[nodiscard]] std::string callers_in(const WorkerState& worker) const;
   [[nodiscard]] std::vector<std::string> worker_env(const WorkerState& worker);
   void forked(std::uint32_t id, pid_t pid);
   void stop_worker(const message::StopWorker& stop);
@@ -142,6 +149,8 @@ class Guardian {
   Workers workers_;
   std::optional<std::uint64_t> oom_kills_;
   XidOverrides xid_overrides_;
+  UniqueFd status_;
+  bool status_changed_ = true;
 };
 
 }  // namespace ionian

@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -165,6 +166,7 @@ void Guardian::start_worker(message::StartWorker order, std::vector<UniqueFd> fd
 }
 
 void Guardian::launch(WorkerState& worker) {
+  status_changed_ = true;
   const std::uint32_t id = worker.order.worker;
   if (worker.phase != WorkerState::Phase::kLaunching && worker.lease) {
     message::Leased leased;
@@ -209,6 +211,18 @@ void Guardian::launch(WorkerState& worker) {
   }
 }
 
+/// Returns the calls that a nested call in `worker` stands in, one on each line.
+std::string Guardian::callers_in(const WorkerState& worker) const {
+  std::string text;
+  for (const auto& caller : hello_.callers) text += caller + "\n";
+  std::string mine = hello_.app + "." + worker.order.function;
+  std::replace(mine.begin(), mine.end(), '\n', ' ');
+  std::string gpus;
+  for (const auto& device : worker.lease.devices())
+    gpus += (gpus.empty() ? "" : ", ") + device.type + " " + device.uuid;
+  return text + mine + (gpus.empty() ? "" : " (" + gpus + ")");
+}
+
 std::vector<std::string> Guardian::worker_env(const WorkerState& worker) {
   std::vector<std::string> env;
   std::string held;
@@ -221,6 +235,7 @@ std::vector<std::string> Guardian::worker_env(const WorkerState& worker) {
   env.push_back("CUDA_DEVICE_ORDER=PCI_BUS_ID");
   env.push_back("IONIAN_HELD_GPUS=" + held);
   env.push_back("IONIAN_LEASED_GPUS=" + leased);
+  env.push_back("IONIAN_CALLERS=" + callers_in(worker));
   env.push_back(std::string(process::kWorkerVariable) + "=" + hello_.run + ":" +
                 std::to_string(worker.order.worker));
   for (auto& variable : mps_env(worker)) env.push_back(std::move(variable));
@@ -264,6 +279,7 @@ void Guardian::forked(std::uint32_t id, pid_t pid) {
   const auto found = workers_.find(id);
   if (found == workers_.end()) return;
   WorkerState& worker = found->second;
+  status_changed_ = true;
   worker.pid = pid;
   worker.pidfd = process::open_pidfd(pid);
   worker.phase = WorkerState::Phase::kRunning;
@@ -310,6 +326,7 @@ void Guardian::worker_ended(message::Exited exited) {
   const auto found = workers_.find(exited.worker);
   if (found == workers_.end() || found->second.phase == WorkerState::Phase::kEnded) return;
   WorkerState& worker = found->second;
+  status_changed_ = true;
   worker.phase = WorkerState::Phase::kEnded;
   worker.kill_at.reset();
   worker.give_up_at.reset();

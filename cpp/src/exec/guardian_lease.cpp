@@ -31,22 +31,32 @@ void Guardian::request_lease(WorkerState& worker) {
   try {
     LeaseOwner owner = this_process_as_owner(hello_.app, worker.order.function, hello_.run);
     owner.pid = hello_.caller_pid;
+    owner.callers = hello_.callers;
     worker.waiter =
         book().request(GpuRequest::parse(worker.order.request), owner, hello_.held_by_ancestors);
-    try_lease(worker);
   } catch (const Error& error) {
-    message::send(caller_, message::LeaseFailed{worker.order.worker, error.kind(), error.what()});
-    worker.waiter.reset();
-    worker.phase = WorkerState::Phase::kEnded;
+    return lease_failed(worker, error);
   }
+  try_lease(worker);
+}
+
+void Guardian::lease_failed(WorkerState& worker, const Error& error) {
+  message::send(caller_, message::LeaseFailed{worker.order.worker, error.kind(), error.what()});
+  worker.waiter.reset();
+  worker.phase = WorkerState::Phase::kEnded;
+  worker.release = true;
 }
 
 void Guardian::try_lease(WorkerState& worker) {
-  auto lease = worker.waiter->try_grant();
-  if (!lease) {
-    worker.retry_at = sys::Clock::now() + worker.waiter->retry_after();
-    explain(worker);
-    return;
+  std::optional<Lease> lease;
+  try {
+    lease = worker.waiter->try_grant();
+    if (!lease) {
+      worker.retry_at = sys::Clock::now() + worker.waiter->retry_after();
+      return explain(worker);
+    }
+  } catch (const Error& error) {
+    return lease_failed(worker, error);
   }
   worker.waiter.reset();
   worker.lease = std::move(*lease);
@@ -57,7 +67,7 @@ void Guardian::explain(WorkerState& worker) {
   const auto now = sys::Clock::now();
   if (now - worker.explained_at < seconds(1)) return;
   worker.explained_at = now;
-  const std::string text = worker.waiter->explain().to_string(book_->inventory());
+  const std::string text = worker.waiter->explain().to_string();
   message::send(caller_, message::Waiting{worker.order.worker, text});
 }
 
@@ -126,6 +136,7 @@ bool Guardian::drained(WorkerState& worker) {
 }
 
 void Guardian::give_back(WorkerState& worker) {
+  status_changed_ = true;
   worker.waiter.reset();
   if (!worker.lease) return;
   // Every acquirer looks again after taking the lock, so a GPU that does not drain is not handed

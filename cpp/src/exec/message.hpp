@@ -32,6 +32,7 @@ enum class Type : std::uint16_t {
   kExited,
   kOutput,
   kWanted,
+  kStopped,
   // guardian → launcher
   kSetup,
   kFork,
@@ -56,10 +57,11 @@ struct Hello {
   std::string lock_dir;
   std::int64_t caller_pid = 0;
   std::vector<std::string> held_by_ancestors;
+  std::vector<std::string> callers;  // as in LeaseOwner
   template <class V>
   void visit(V& v) {
     v(version), v(run), v(app), v(has_simulate), v(simulate), v(match), v(lock_dir), v(caller_pid),
-        v(held_by_ancestors);
+        v(held_by_ancestors), v(callers);
   }
 };
 
@@ -240,6 +242,16 @@ struct Wanted {
   template <class V>
   void visit(V& v) {
     v(counts), v(sizes), v(uuids);
+  }
+};
+
+/// Somebody asked the guardian to end the run; `text` says who.
+struct Stopped {
+  static constexpr Type kType = Type::kStopped;
+  std::string text;
+  template <class V>
+  void visit(V& v) {
+    v(text);
   }
 };
 

@@ -22,16 +22,7 @@ constexpr milliseconds kFirstPause{1};
 constexpr milliseconds kLastPause{1000};
 /// Without a watch on the lock directory we look this often.
 constexpr milliseconds kBlindPause{20};
-
-/// Returns "H100:2" for one wish, "[H100:2, any]" for several.
-std::string wishes_of(const LeaseRecord& record) {
-  std::string text;
-  for (const auto& wish : record.wishes) {
-    if (!text.empty()) text += ", ";
-    text += wish.item;
-  }
-  return record.wishes.size() > 1 ? "[" + text + "]" : text;
-}
+constexpr int kBlindCrowd = 16;
 
 }  // namespace
 
@@ -82,7 +73,7 @@ std::optional<Lease> LeaseWaiter::try_grant() {
     state_->pause = std::min(state_->pause * 2, kLastPause);
   }
   for (;;) {
-    auto granted = book.decide(state_->record.number);
+    auto granted = book.decide(state_->record);
     if (!granted) {
       if (book.probe_due(state_->record)) continue;  // one is well again
       break;
@@ -104,7 +95,10 @@ std::optional<Lease> LeaseWaiter::try_grant() {
 
 milliseconds LeaseWaiter::retry_after() const {
   auto wait = state_->pause;
-  if (state_->book->changes() < 0) wait = std::min(wait, kBlindPause);
+  // Many that look without being woken must not keep each other from the book.
+  if (state_->book->changes() < 0) {
+    wait = std::min(wait, kBlindPause * (1 + state_->book->queue_length() / kBlindCrowd));
+  }
   const auto now = sys::Clock::now();
   const auto look =
       std::min(state_->book->next_look(), state_->book->next_probe_time(state_->record));
@@ -115,17 +109,7 @@ milliseconds LeaseWaiter::retry_after() const {
 }
 
 LeaseExplanation LeaseWaiter::explain() const {
-  LeaseExplanation explanation;
-  explanation.request = state_->request.to_string();
-  explanation.possible_now =
-      possible_now(state_->request, state_->book->inventory_now(), state_->book->options.match);
-  explanation.gpus = state_->book->status();
-  for (const auto& ticket : state_->book->tickets()) {
-    if (ticket.record.number < state_->record.number) ++explanation.position;
-    explanation.queue.push_back(
-        {ticket.record.number, wishes_of(ticket.record), ticket.record.owner});
-  }
-  return explanation;
+  return state_->book->explain(state_->request, state_->record);
 }
 
 LeaseBook::LeaseBook(Inventory inventory, LeaseBookOptions options)
@@ -136,26 +120,28 @@ LeaseBook& LeaseBook::operator=(LeaseBook&&) noexcept = default;
 
 const Inventory& LeaseBook::inventory() const noexcept { return impl_->inventory; }
 
-void LeaseBook::check(const GpuRequest& request,
-                      const std::vector<std::string>& held_by_ancestors) const {
-  check_satisfiable(request, impl_->inventory_now(), impl_->options.match, held_by_ancestors);
+void LeaseBook::check(const GpuRequest& request, const std::vector<std::string>& held_by_ancestors,
+                      const LeaseOwner& asker) const {
+  check_satisfiable(request, impl_->inventory_now(), impl_->options.match, held_by_ancestors,
+                    asker);
 }
+
+LeaseExplanation LeaseBook::explain(const GpuRequest& request,
+                                    const std::vector<std::string>& held_by_ancestors,
+                                    const LeaseOwner& asker) const {
+  return impl_->explain(request, impl_->record_of(request, asker, held_by_ancestors));
+}
+
+std::vector<LeaseStatus> LeaseBook::leases() const { return impl_->leases(); }
 
 LeaseWaiter LeaseBook::request(const GpuRequest& request, LeaseOwner owner,
                                const std::vector<std::string>& held_by_ancestors) {
-  check(request, held_by_ancestors);
+  check(request, held_by_ancestors, owner);
   impl_->changes();  // watch before the first look, so that nothing falls between
   auto state = std::make_unique<LeaseWaiter::State>();
   state->book = impl_;
   state->request = request;
-  state->record.owner = std::move(owner);
-  const Inventory inventory = impl_->inventory_now();
-  for (const auto& item : request.alternatives()) {
-    LeaseRecord::Wish wish{item.to_string(), {}};
-    const auto bound = bind(item, inventory, impl_->options.match, held_by_ancestors);
-    for (const std::size_t gpu : bound.gpus) wish.uuids.push_back(inventory.devices[gpu].uuid);
-    state->record.wishes.push_back(std::move(wish));
-  }
+  state->record = impl_->record_of(request, std::move(owner), held_by_ancestors);
   state->ticket = impl_->enter(state->record);
   return LeaseWaiter(std::move(state));
 }
@@ -170,7 +156,7 @@ Lease LeaseBook::acquire(const GpuRequest& request, LeaseOwner owner,
     if (now >= deadline) {
       throw LeaseTimeoutError("[gpu=" + request.to_string() + "] not granted within " +
                               std::to_string(timeout->count()) + " ms\n" +
-                              waiter.explain().to_string(impl_->inventory));
+                              waiter.explain().to_string());
     }
     auto wait = waiter.retry_after();
     if (timeout) wait = std::min(wait, std::chrono::ceil<milliseconds>(deadline - now));
@@ -194,9 +180,7 @@ std::vector<LeaseStatus> LeaseBook::status() const { return impl_->status(); }
 
 std::vector<LeaseTicket> LeaseBook::queue() const {
   std::vector<LeaseTicket> queue;
-  for (const auto& ticket : impl_->tickets()) {
-    queue.push_back({ticket.record.number, wishes_of(ticket.record), ticket.record.owner});
-  }
+  for (const auto& ticket : impl_->tickets()) queue.push_back(ticket.public_view());
   return queue;
 }
 

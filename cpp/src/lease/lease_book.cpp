@@ -1,15 +1,13 @@
 #include "lease/lease_book.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <limits>
 
 #include "gpu/split.hpp"
 #include "ionian/error.hpp"
 #include "ionian/log.hpp"
-#include "lease/satisfiable.hpp"
+#include "lease/policy.hpp"
 
 namespace ionian {
 namespace {
@@ -25,12 +23,6 @@ constexpr milliseconds kDriverTimeout{2000};
 constexpr milliseconds kFirstLook{5};
 constexpr milliseconds kLastLook{1000};
 
-std::string ticket_name(std::size_t slot) {
-  std::array<char, 32> name{};
-  std::snprintf(name.data(), name.size(), "ticket-%05zu", slot);
-  return name.data();
-}
-
 std::string lock_of(std::string_view uuid) {
   std::string name = "gpu-";
   for (const char c : uuid) {
@@ -41,11 +33,11 @@ std::string lock_of(std::string_view uuid) {
   return name;
 }
 
-/// Returns whether a wish for `wished` can be served with `device`: the same, or one a slice of the
-/// other.
-bool serves(const std::string& device, const std::string& wished) {
-  if (device == wished) return true;
-  return is_slice(device) != is_slice(wished) && gpu_of(device) == gpu_of(wished);
+void say_draining(const LeaseRecord& record, LeaseStatus& status) {
+  if (record.draining_ns == 0) return;
+  status.state = LeaseStatus::State::kDraining;
+  status.left = record.left;
+  status.draining_since_ns = record.draining_ns;
 }
 
 bool contains(const std::vector<std::string>& texts, const std::string& text) {
@@ -69,7 +61,8 @@ LeaseBook::Impl::Impl(Inventory inventory_, LeaseBookOptions options_)
       directory_(
           options.lock_dir.empty() ? default_lock_dir() : options.lock_dir,
           (options.lock_dir.empty() ? default_lock_dir() : options.lock_dir) == kSharedDirectory),
-      layout_(std::make_shared<const allocator::Layout>(Machine(inventory))) {
+      machine_(inventory),
+      layout_(std::make_shared<const allocator::Layout>(machine_)) {
   quarantine_troubled();
 }
 
@@ -126,35 +119,6 @@ std::optional<std::vector<DeviceProcess>> LeaseBook::Impl::strangers(
   return processes;
 }
 
-std::vector<Ticket> LeaseBook::Impl::read_tickets() const {
-  std::vector<Ticket> tickets;
-  // Slots are taken from the lowest, so the first file that does not exist ends them.
-  for (std::size_t slot = 0;; ++slot) {
-    const std::string name = ticket_name(slot);
-    const auto text = directory_.read(name);
-    if (!text) break;
-    if (!directory_.is_held(name)) continue;
-    if (auto record = LeaseRecord::parse(*text)) tickets.push_back({name, std::move(*record)});
-  }
-  std::sort(tickets.begin(), tickets.end(),
-            [](const Ticket& a, const Ticket& b) { return a.record.number < b.record.number; });
-  return tickets;
-}
-
-UniqueFd LeaseBook::Impl::enter(LeaseRecord& record) {
-  const UniqueFd book = open_book();
-  const auto tickets = read_tickets();
-  record.number = tickets.empty() ? 1 : tickets.back().record.number + 1;
-  for (std::size_t slot = 0;; ++slot) {
-    const std::string name = ticket_name(slot);
-    if (directory_.is_held(name)) continue;
-    UniqueFd ticket = directory_.try_lock(name);
-    if (!ticket) continue;
-    LockDirectory::write(ticket, record.to_string());
-    return ticket;
-  }
-}
-
 allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_free) const {
   allocator::State state(layout_);
   const auto now = sys::Clock::now();
@@ -173,59 +137,30 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_
   return state;
 }
 
-std::size_t LeaseBook::Impl::count_here(const Alternative& bound,
-                                        const LeaseRecord::Wish& wish) const {
-  if (bound.gpus.empty() || wish.uuids.empty()) return bound.count;
-  const bool slices = is_slice(inventory.devices[bound.gpus.front()].uuid);
-  if (slices == is_slice(wish.uuids.front())) return bound.count;
-  if (!slices) return std::min(bound.count, bound.gpus.size());
-  const auto each = std::count_if(bound.gpus.begin(), bound.gpus.end(), [&](std::size_t device) {
-    return gpu_of(inventory.devices[device].uuid) ==
-           gpu_of(inventory.devices[bound.gpus.front()].uuid);
-  });
-  return std::min(bound.count * static_cast<std::size_t>(each), bound.gpus.size());
+bool LeaseBook::Impl::may_fit(const LeaseRecord& asked) const {
+  const auto request = waiting(asked, quarantined()).waiting;
+  return std::any_of(
+      request.alternatives.begin(), request.alternatives.end(), [&](Alternative alternative) {
+        std::erase_if(alternative.gpus, [&](const std::size_t gpu) { return is_leased(gpu); });
+        return policy::possible(machine_, alternative);
+      });
 }
 
-allocator::Waiting LeaseBook::Impl::waiting(const Ticket& ticket) const {
-  std::vector<Alternative> alternatives;
-  for (const auto& wish : ticket.record.wishes) {
-    try {
-      const auto request = GpuRequest::parse(wish.item);
-      const auto& item = request.alternatives().front();
-      Alternative bound{item.type, static_cast<std::size_t>(item.count), {}};
-      for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
-        const std::string& uuid = inventory.devices[i].uuid;
-        const bool wished =
-            std::any_of(wish.uuids.begin(), wish.uuids.end(),
-                        [&](const std::string& each) { return serves(uuid, each); });
-        // A request that needs a quarantined GPU claims nothing: the others must not stand idle.
-        if (wished && !is_quarantined(i)) bound.gpus.push_back(i);
-      }
-      bound.count = count_here(bound, wish);
-      alternatives.push_back(std::move(bound));
-    } catch (const GpuRequestError&) {
-      // Another version's, or nonsense: it claims nothing here.
-    }
-  }
-  const std::uint64_t number = ticket.record.number;
-  return {number, number, allocator::demand(*layout_, alternatives)};
-}
-
-std::vector<allocator::Effect> LeaseBook::Impl::add_queue(
-    allocator::State& state, const std::vector<Ticket>& tickets) const {
-  std::vector<allocator::Effect> effects;
-  for (const auto& ticket : tickets) {
-    allocator::step(state, allocator::Request{waiting(ticket)}, sys::Clock::now(), effects);
-  }
-  return effects;
-}
-
-std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(std::uint64_t number) {
+std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(const LeaseRecord& asked) {
   const UniqueFd book = open_book();
+  // Most looks end here: to read the tickets of a thousand that wait takes milliseconds.
+  const bool fits = may_fit(asked);
+  if (!fits && asked.held.empty()) return std::nullopt;
+  const auto tickets = read_tickets();
+  if (!fits) {
+    const auto circle = wait_graph::deadlock(machine_, queue_of(tickets), asked.number);
+    if (!circle.empty()) throw_deadlock(asked, circle, tickets);
+    return std::nullopt;
+  }
   auto state = read_state();
-  for (const auto& effect : add_queue(state, read_tickets())) {
+  for (const auto& effect : add_queue(state, tickets)) {
     const auto* grant = std::get_if<allocator::Grant>(&effect);
-    if (grant == nullptr || grant->request != number) continue;
+    if (grant == nullptr || grant->request != asked.number) continue;
     Granted granted{grant->alternative, grant->gpus, {}, {}};
     for (const std::size_t gpu : grant->gpus) {
       if (is_slice(inventory.devices[gpu].uuid)) {
@@ -280,7 +215,10 @@ sys::TimePoint LeaseBook::Impl::next_look() const {
 void LeaseBook::Impl::write_owner(const Granted& granted, const LeaseOwner& owner) {
   LeaseRecord record;
   record.owner = owner;
-  for (const auto& lock : granted.locks) LockDirectory::write(lock, record.to_string());
+  for (std::size_t i = 0; i < granted.locks.size(); ++i) {
+    record.gpu = inventory.devices[granted.gpus[i]].type;
+    LockDirectory::write(granted.locks[i], record.to_string());
+  }
 }
 
 std::vector<LeaseStatus> LeaseBook::Impl::status() {
@@ -290,15 +228,12 @@ std::vector<LeaseStatus> LeaseBook::Impl::status() {
     for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
       LeaseStatus status;
       status.uuid = inventory.devices[i].uuid;
+      status.type = inventory.devices[i].type;
       if (is_leased(i)) {
         status.state = LeaseStatus::State::kLeased;
         LeaseRecord record = record_of(i);
-        status.owner = std::move(record.owner);
-        if (record.draining_ns != 0) {
-          status.state = LeaseStatus::State::kDraining;
-          status.left = std::move(record.left);
-          status.draining_since_ns = record.draining_ns;
-        }
+        status.owner = record.owner;
+        say_draining(record, status);
       }
       add_quarantine(i, status);
       all.push_back(std::move(status));
@@ -315,9 +250,24 @@ std::vector<LeaseStatus> LeaseBook::Impl::status() {
   return all;
 }
 
-std::vector<Ticket> LeaseBook::Impl::tickets() {
+std::vector<LeaseStatus> LeaseBook::Impl::leases() {
+  std::vector<LeaseStatus> all;
   const UniqueFd book = open_book();
-  return read_tickets();
+  for (const auto& name : directory_.names("gpu-")) {
+    // A GPU's lock that is shared stands for its slices, whose own locks follow.
+    if (directory_.held(name) != Hold::kExclusive) continue;
+    LeaseStatus status;
+    status.uuid = name.substr(4);
+    if (const auto slice = status.uuid.rfind('_'); slice != std::string::npos)
+      status.uuid[slice] = '/';
+    status.state = LeaseStatus::State::kLeased;
+    auto record = LeaseRecord::parse(directory_.read(name).value_or(""));
+    status.owner = record ? record->owner : LeaseOwner{};
+    if (record) say_draining(*record, status);
+    if (record) status.type = std::move(record->gpu);
+    all.push_back(std::move(status));
+  }
+  return all;
 }
 
 std::vector<LeaseDemand> LeaseBook::Impl::wanted(const std::vector<std::string>& held,

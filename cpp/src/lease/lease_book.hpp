@@ -17,6 +17,7 @@
 #include "lease/lease_record.hpp"
 #include "lease/lock_directory.hpp"
 #include "lease/quarantine.hpp"
+#include "lease/wait_graph.hpp"
 
 namespace ionian {
 
@@ -28,6 +29,8 @@ struct Lease::Locks {
 struct Ticket {
   std::string name;
   LeaseRecord record;
+  /// Returns it with "H100:2" for one wish, "[H100:2, any]" for several.
+  [[nodiscard]] LeaseTicket public_view() const;
 };
 
 class LeaseBook::Impl {
@@ -41,17 +44,26 @@ class LeaseBook::Impl {
     std::vector<UniqueFd> shared;  // of slices: the locks of their GPUs
   };
 
+  /// Returns the ticket of a request; without a number yet.
+  [[nodiscard]] LeaseRecord record_of(const GpuRequest& request, LeaseOwner owner,
+                                      const std::vector<std::string>& held_by_ancestors) const;
   /// Enters the queue: writes `record` with the next number into a free ticket.
   UniqueFd enter(LeaseRecord& record);
-  /// Takes the locks of what the request with that number is granted now; nullopt if nothing is.
-  std::optional<Granted> decide(std::uint64_t number);
+  /// Takes the locks of what the request in the queue is granted now; nullopt if nothing is. Throws
+  /// LeaseDeadlockError if it is the one that has to give way.
+  std::optional<Granted> decide(const LeaseRecord& asked);
   /// Returns whether a process other than `owner` uses one of the GPUs, or one is ill; those count
   /// as busy for a while, or are quarantined.
   bool strangers_on(const Granted& granted, const LeaseOwner& owner);
   void write_owner(const Granted& granted, const LeaseOwner& owner);
 
   std::vector<LeaseStatus> status();
+  std::vector<LeaseStatus> leases();
   std::vector<Ticket> tickets();
+  /// `asked` without a number is asked about as if it were to enter now.
+  LeaseExplanation explain(const GpuRequest& request, LeaseRecord asked);
+  /// Returns how many waited when the queue was last read.
+  [[nodiscard]] int queue_length() const noexcept { return queue_length_; }
   std::vector<LeaseDemand> wanted(const std::vector<std::string>& held,
                                   const std::vector<std::string>& leaving);
 
@@ -96,10 +108,20 @@ class LeaseBook::Impl {
   void add_quarantine(std::size_t device, LeaseStatus& status) const;
 
   UniqueFd open_book();
-  std::vector<Ticket> read_tickets() const;
+  std::vector<Ticket> read_tickets();
   /// Rebuilds the allocator's state from the locks; GPUs of `as_free` count as free.
   allocator::State read_state(const std::vector<std::string>& as_free = {}) const;
-  [[nodiscard]] allocator::Waiting waiting(const Ticket& ticket) const;
+  [[nodiscard]] std::vector<bool> quarantined() const;  // by device
+  /// `without`: devices, by index, that are of no use to anybody.
+  [[nodiscard]] wait_graph::Request waiting(const LeaseRecord& record,
+                                            const std::vector<bool>& without) const;
+  /// Returns the queue in the order in which it is served.
+  [[nodiscard]] std::vector<wait_graph::Request> queue_of(const std::vector<Ticket>& tickets) const;
+  /// Returns whether enough GPUs are free for some alternative, whoever else wants them.
+  [[nodiscard]] bool may_fit(const LeaseRecord& asked) const;
+  [[noreturn]] void throw_deadlock(const LeaseRecord& asked,
+                                   const std::vector<std::uint64_t>& circle,
+                                   const std::vector<Ticket>& tickets) const;
   /// Returns how many devices of this inventory a wish is about, which may be for whole GPUs where
   /// we see slices, or the other way round.
   [[nodiscard]] std::size_t count_here(const Alternative& bound,
@@ -120,9 +142,11 @@ class LeaseBook::Impl {
       std::size_t device, const DeviceHealth& health) const;
 
   LockDirectory directory_;
-  std::shared_ptr<const allocator::Layout> layout_;
+  Machine machine_;
+  std::shared_ptr<const allocator::Layout> layout_;  // of the same, as the allocator sees it
   std::map<std::size_t, Stranger> strangers_;
   std::uint64_t change_count_ = 0;
+  int queue_length_ = 0;
 };
 
 struct LeaseWaiter::State {

@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::string_view kFirstLine = "ionian 1";
 constexpr std::size_t kMaxWishes = 64;
+constexpr std::size_t kMaxCallers = 256;
 
 std::string on_one_line(std::string text) {
   for (char& c : text) {
@@ -45,9 +46,12 @@ std::string LeaseRecord::to_string() const {
   line("function", owner.function);
   line("run", owner.run);
   line("since_ns", std::to_string(owner.since_ns));
+  for (const auto& caller : owner.callers) line("caller", caller);
+  if (!gpu.empty()) line("gpu", gpu);
   if (draining_ns != 0) line("draining_ns", std::to_string(draining_ns));
   if (!left.empty()) line("left", left);
   if (number != 0) line("number", std::to_string(number));
+  for (const auto& uuid : held) line("held", uuid);
   for (const Wish& wish : wishes) {
     std::string value = wish.item;
     for (const auto& uuid : wish.uuids) value += " " + uuid;
@@ -75,10 +79,16 @@ std::optional<LeaseRecord> LeaseRecord::parse(std::string_view text) {
       owner.app = value;
     } else if (field == "function") {
       owner.function = value;
+    } else if (field == "gpu") {
+      record.gpu = value;
     } else if (field == "run") {
       owner.run = value;
     } else if (field == "since_ns") {
       good = read_number(value, owner.since_ns);
+    } else if (field == "caller" && owner.callers.size() < kMaxCallers) {
+      owner.callers.emplace_back(value);
+    } else if (field == "held" && record.held.size() < kMaxCallers) {
+      record.held.emplace_back(value);
     } else if (field == "draining_ns") {
       good = read_number(value, record.draining_ns);
     } else if (field == "left") {

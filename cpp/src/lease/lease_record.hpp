@@ -21,10 +21,12 @@ struct LeaseRecord {
     bool operator==(const Wish&) const = default;
   };
   LeaseOwner owner;
-  std::string left;              // locks that drain: what is still on the GPU
-  std::int64_t draining_ns = 0;  // locks that drain: CLOCK_REALTIME nanoseconds, for display
-  std::uint64_t number = 0;      // tickets: the place in the queue
-  std::vector<Wish> wishes;      // tickets: in order of preference
+  std::string gpu = {};           // locks: the model
+  std::string left = {};          // locks that drain: what is still on the GPU
+  std::int64_t draining_ns = 0;   // locks that drain: CLOCK_REALTIME nanoseconds, for display
+  std::uint64_t number = 0;       // tickets: the place in the queue
+  std::vector<Wish> wishes;       // tickets: in order of preference
+  std::vector<std::string> held;  // tickets: GPUs of the calls that wait for this request
   bool operator==(const LeaseRecord&) const = default;
 
   [[nodiscard]] std::string to_string() const;

@@ -1,13 +1,16 @@
 #include "lease/lock_directory.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <span>
+#include <string_view>
 #include <thread>
 
 #include "base/syscall.hpp"
@@ -19,6 +22,8 @@ namespace {
 
 /// A lock file is a page of text at most; whatever else lies there is not read.
 constexpr std::size_t kLongestText = std::size_t{64} << 10;
+constexpr std::chrono::microseconds kShortestPause{20};
+constexpr std::chrono::milliseconds kLongestPause{250};
 
 bool flock_now(const UniqueFd& file, int operation) {
   for (;;) {
@@ -127,8 +132,9 @@ UniqueFd LockDirectory::try_lock(const std::string& name, Hold hold) {
 }
 
 UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milliseconds limit) {
-  const auto deadline = sys::Clock::now() + limit;
-  auto pause = std::chrono::microseconds(20);
+  const auto begin = sys::Clock::now();
+  auto deadline = begin + limit;
+  timespec taken{};  // by whoever holds it
   for (;;) {
     // The file has to exist before it can be opened for reading; after that no event is made.
     UniqueFd file = open_file(name, O_RDONLY);
@@ -138,12 +144,21 @@ UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milli
       continue;
     }
     if (flock_now(file, LOCK_EX)) {
-      if (still_there(file, name)) return file;
-      continue;
+      if (!still_there(file, name)) continue;
+      ::futimens(file.get(), nullptr);
+      return file;
+    }
+    struct stat info {};
+    if (::fstat(file.get(), &info) == 0 &&
+        (info.st_mtim.tv_sec != taken.tv_sec || info.st_mtim.tv_nsec != taken.tv_nsec)) {
+      taken = info.st_mtim;
+      deadline = sys::Clock::now() + limit;
     }
     if (sys::Clock::now() > deadline) return {};
-    std::this_thread::sleep_for(pause);
-    pause = std::min(pause * 2, std::chrono::microseconds(2000));
+    // In proportion to the wait so far: a crowd that looks often keeps the holder from the
+    // processor.
+    std::this_thread::sleep_for(std::clamp<sys::Clock::duration>((sys::Clock::now() - begin) / 8,
+                                                                 kShortestPause, kLongestPause));
   }
 }
 
@@ -164,6 +179,17 @@ void LockDirectory::write(const UniqueFd& lock, const std::string& text) {
 std::optional<std::string> LockDirectory::read(const std::string& name) const {
   const UniqueFd file = open_file(name, O_RDONLY);
   if (!file) return std::nullopt;
+  return read_text(file);
+}
+
+std::optional<LockDirectory::Look> LockDirectory::look(const std::string& name) const {
+  const UniqueFd file = open_file(name, O_RDONLY);
+  if (!file) return std::nullopt;
+  if (flock_now(file, LOCK_EX)) return Look{};
+  return Look{true, read_text(file)};
+}
+
+std::string LockDirectory::read_text(const UniqueFd& file) {
   std::string text;
   std::array<char, 4096> buffer;  // NOLINT: filled by read
   while (text.size() < kLongestText) {
@@ -171,8 +197,23 @@ std::optional<std::string> LockDirectory::read(const std::string& name) const {
     if (size < 0 && errno == EINTR) continue;
     if (size <= 0) break;
     text.append(buffer.data(), static_cast<std::size_t>(size));
+    if (static_cast<std::size_t>(size) < buffer.size()) break;
   }
   return text;
+}
+
+std::vector<std::string> LockDirectory::names(const std::string& prefix) const {
+  std::vector<std::string> found;
+  UniqueFd copy(::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  DIR* listing = copy ? ::fdopendir(copy.get()) : nullptr;
+  if (listing == nullptr) throw_errno("list the lock directory " + path_, errno);
+  static_cast<void>(copy.release());  // the listing's now
+  while (const dirent* entry = ::readdir(listing)) {
+    if (std::string_view(entry->d_name).starts_with(prefix)) found.emplace_back(entry->d_name);
+  }
+  ::closedir(listing);
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 int LockDirectory::watch() {

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ionian/fd.hpp"
 
@@ -30,18 +31,30 @@ class LockDirectory {
   /// somebody does. The file is made if need be. Throws PermissionDeniedError if it is a link or no
   /// plain file, or may not be opened.
   UniqueFd try_lock(const std::string& name, Hold hold = Hold::kExclusive);
-  /// Takes the lock `name` for writing down something, for as long as the result lives; waits for
-  /// at most `limit`, then returns an empty descriptor. Its release is no event.
+  /// Takes the lock `name` for writing down something, for as long as the result lives. Returns an
+  /// empty descriptor if the same holder keeps it for `limit`; a crowd that takes turns is waited
+  /// for: each taker renews the file's time stamp. Its release is no event.
   UniqueFd lock_briefly(const std::string& name, std::chrono::milliseconds limit);
   /// Returns how the lock `name` is held. Call it only while holding the lock that orders all
   /// takers: it holds the lock itself for a moment.
   [[nodiscard]] Hold held(const std::string& name) const;
   [[nodiscard]] bool is_held(const std::string& name) const { return held(name) != Hold::kNone; }
 
+  struct Look {
+    bool held = false;
+    std::string text = {};  // if it is held
+  };
+  /// Returns whether the lock is held and what its file says then; nullopt if there is no file. As
+  /// with `held`.
+  [[nodiscard]] std::optional<Look> look(const std::string& name) const;
+
   /// Replaces what the file of a held lock says.
   static void write(const UniqueFd& lock, const std::string& text);
   /// Returns what the file says, nullopt if there is none.
   [[nodiscard]] std::optional<std::string> read(const std::string& name) const;
+
+  /// Returns the names of files that begin with `prefix`, sorted.
+  [[nodiscard]] std::vector<std::string> names(const std::string& prefix) const;
 
   /// Returns a descriptor that is readable after a lock was released or written to; -1 if the
   /// kernel has no watch to give.
@@ -52,6 +65,7 @@ class LockDirectory {
  private:
   void open_directory();
   [[nodiscard]] UniqueFd open_file(const std::string& name, int flags) const;
+  static std::string read_text(const UniqueFd& file);
   void check_plain(const UniqueFd& file, const std::string& name) const;
   [[nodiscard]] bool still_there(const UniqueFd& file, const std::string& name) const;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -30,6 +31,12 @@ struct Alternative {
   std::size_t count = 1;
   std::vector<std::size_t> gpus;  // that may serve it, ascending
   bool operator==(const Alternative&) const = default;
+};
+
+/// A request in a queue.
+struct QueuedRequest {
+  std::uint64_t request = 0;
+  std::vector<Alternative> alternatives;
 };
 
 /// Returns the GPUs of `inventory` that may serve `item`: those whose UUID is not in `excluded`,

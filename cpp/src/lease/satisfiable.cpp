@@ -4,6 +4,7 @@
 #include <map>
 
 #include "ionian/error.hpp"
+#include "lease/call_chain.hpp"
 #include "lease/machine.hpp"
 #include "lease/policy.hpp"
 
@@ -76,7 +77,7 @@ bool possible_now(const GpuRequest& request, const Inventory& inventory, GpuMatc
 }
 
 void check_satisfiable(const GpuRequest& request, const Inventory& inventory, GpuMatch match,
-                       const std::vector<std::string>& held_by_ancestors) {
+                       const std::vector<std::string>& held_by_ancestors, const LeaseOwner& asker) {
   const std::string origin = "[gpu=" + request.to_string() + "] ";
   if (!fits(request, inventory, match, {})) {
     const std::string near = nearest(request.alternatives().front(), inventory);
@@ -98,16 +99,10 @@ void check_satisfiable(const GpuRequest& request, const Inventory& inventory, Gp
                              what_exists(inventory) + "\nnext: " + next);
   }
   if (!held_by_ancestors.empty() && !fits(request, inventory, match, held_by_ancestors)) {
-    std::string held;
-    for (const auto& uuid : held_by_ancestors) {
-      const Device* device = inventory.find(uuid);
-      held += (held.empty() ? "" : ", ") + (device == nullptr ? "" : device->type + " ") + uuid;
-    }
     throw LeaseDeadlockError(
         origin +
-        "it would wait for ever for a GPU that its own caller holds\nheld by the "
-        "calls it is nested in: " +
-        held +
+        "it would wait for ever for a GPU that its own caller holds\nchain: " + call_chain(asker) +
+        "\nheld by the calls it is nested in: " + gpu_names(held_by_ancestors, inventory) +
         "\nnext: call the function with .local(...) to run it on the caller's GPU, or make "
         "the outer function run without gpu=");
   }

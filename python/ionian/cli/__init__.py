@@ -9,8 +9,11 @@ import click
 from .. import __version__
 from ..exception import Error
 from .doctor import doctor
+from .explain import explain
 from .gpus import gpus
+from .ps import ps
 from .run import run
+from .stop import stop
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,6 +25,9 @@ def cli() -> None:
     ionian run script.py                  run a script's entry point on this machine's GPUs
     ionian run --simulate A10G:2 app.py   the same on simulated GPUs
     ionian gpus                           which GPUs there are, and who uses them
+    ionian ps                             what runs, holds GPUs, and waits
+    ionian explain H100:2                 why these GPUs are not granted now
+    ionian stop RUN                       end a run
     ionian doctor                         what is missing or wrong on this machine
     """
 
@@ -29,6 +35,9 @@ def cli() -> None:
 cli.add_command(run)
 cli.add_command(gpus)
 cli.add_command(doctor)
+cli.add_command(ps)
+cli.add_command(explain)
+cli.add_command(stop)
 
 
 def main() -> None:

@@ -39,6 +39,12 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
     metavar="N",
     help="Offer each GPU as N logical ones, to try a program for many GPUs on one.",
 )
+@click.option(
+    "--lease-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Wait at most this long for GPUs. [default: as long as it takes]",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Show nothing of what workers print.")
 @click.option(
     "-w",
@@ -53,6 +59,7 @@ def run(
     simulate: str | None,
     gpu_match: str | None,
     split: int | None,
+    lease_timeout: float | None,
     quiet: bool,
     write_result: str | None,
     ref: str,
@@ -81,6 +88,8 @@ def run(
         os.environ["IONIAN_GPU_MATCH"] = gpu_match
     if split is not None:
         os.environ["IONIAN_SPLIT"] = str(split)
+    if lease_timeout is not None:
+        os.environ["IONIAN_LEASE_TIMEOUT"] = repr(lease_timeout)
     if os.environ.get("IONIAN_SPLIT", "1") not in ("", "1"):
         say(
             f"each GPU is offered as {os.environ['IONIAN_SPLIT']} logical ones: right results, "
