@@ -8,8 +8,8 @@
 namespace ionian::allocator {
 
 void Layout::add(const Machine& machine, std::size_t hosts) {
-  constexpr std::size_t kMost = std::size_t{1} << 31;
-  if (machine.size() > 0 && hosts > (kMost - size()) / machine.size()) {
+  constexpr std::size_t most = std::size_t{1} << 31;
+  if (machine.size() > 0 && hosts > (most - size()) / machine.size()) {
     throw InvalidError("[allocator] " + std::to_string(hosts) + " hosts of " +
                        std::to_string(machine.size()) + " GPUs are more than 2^31 GPUs");
   }
