@@ -24,7 +24,7 @@ void Guardian::write_status() {
   status_changed_ = false;
   if (hello_.run.empty()) return;
   if (!status_) status_ = UniqueFd(::memfd_create(kStatusName, MFD_CLOEXEC));
-  static constexpr const char* kPhases[] = {"waiting", "draining", "starting", "running", "ended"};
+  static constexpr const char* phases[] = {"waiting", "draining", "starting", "running", "ended"};
   std::string text = "ionian-run 1\nrun " + hello_.run + "\napp " + on_one_line(hello_.app) +
                      "\nclient " + std::to_string(hello_.caller_pid) + "\n";
   for (const auto& [id, worker] : workers_) {
@@ -32,7 +32,7 @@ void Guardian::write_status() {
     for (const auto& device : worker.lease.devices())
       gpus += (gpus.empty() ? "" : ",") + device.uuid;
     text += "worker " + std::to_string(id) + " " + std::to_string(worker.pid) + " " +
-            kPhases[static_cast<std::size_t>(worker.phase)] + " " + (gpus.empty() ? "-" : gpus) +
+            phases[static_cast<std::size_t>(worker.phase)] + " " + (gpus.empty() ? "-" : gpus) +
             " " + on_one_line(worker.order.function) + "\n";
   }
   text += "end\n";  // whoever reads while we write misses it, and reads again
