@@ -88,6 +88,7 @@ void bind_allocator(py::module_& m) {
           [](Allocator& self, std::uint64_t request, std::uint64_t client,
              const std::vector<Asked>& alternatives) {
             std::vector<ionian::Alternative> asked;
+            asked.reserve(alternatives.size());
             for (const auto& [type, count, gpus] : alternatives)
               asked.push_back({type, count, gpus});
             return self.say(Request{{request, client, demand(self.state.layout(), asked)}});
