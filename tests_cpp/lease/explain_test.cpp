@@ -109,6 +109,17 @@ TEST_F(ExplainTest, WhatAnEarlierRequestCannotUseIsFreeForALaterOne) {
   EXPECT_THAT(ask({"A10G", "L4"}).grant, ElementsAre(uuid(2)));
 }
 
+TEST_F(ExplainTest, AModelOfWhichThereAreTooFewIsNotKeptForAGang) {
+  use(machines::mixed());  // one T4, two A10G, one A100-80GB, two H100
+  lease(1, "ana", "train");
+  lease(4, "ana", "train");
+  ahead("ben", "any:2");
+  const auto explanation = ask({"T4", "H100"});
+  EXPECT_THAT(explanation.grant, ElementsAre(uuid(0)));
+  EXPECT_THAT(explanation.alternatives[0].free, ElementsAre(uuid(0)));
+  EXPECT_THAT(explanation.alternatives[1].kept, ElementsAre(Kept{uuid(5), 1}));
+}
+
 TEST_F(ExplainTest, EachAlternativeIsExplained_AndNeverIsNotLater) {
   lease(0, "ana", "train");
   const auto explanation = ask({"H100:2", "L40S:8", "L40S:4"});

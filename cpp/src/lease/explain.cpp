@@ -175,8 +175,10 @@ LeaseExplanation explain(const Machine& machine, std::vector<LeaseStatus> gpus,
   for (const auto& waiting : ahead) {
     if (granted.contains(waiting.request)) continue;
     for (const Alternative& alternative : waiting.alternatives) {
-      if (!policy::possible(machine, alternative)) continue;
-      for (const std::size_t gpu : alternative.gpus) kept.emplace(gpu, waiting.request);
+      for (const auto& model : by_model(machine, alternative, [](std::size_t) { return true; })) {
+        if (model.size() < alternative.count) continue;  // it can never serve
+        for (const std::size_t gpu : model) kept.emplace(gpu, waiting.request);
+      }
     }
   }
   for (std::size_t i = 0; i < asked.alternatives.size(); ++i) {
