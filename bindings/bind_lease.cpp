@@ -91,6 +91,7 @@ void bind_explanation(py::module_& m) {
       .def_readonly("request", &LeaseExplanation::request)
       .def_readonly("queued", &LeaseExplanation::queued)
       .def_readonly("never", &LeaseExplanation::never)
+      .def_readonly("possible_now", &LeaseExplanation::possible_now)
       .def_readonly("grant", &LeaseExplanation::grant)
       .def_readonly("position", &LeaseExplanation::position)
       .def_readonly("alternatives", &LeaseExplanation::alternatives)

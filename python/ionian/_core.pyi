@@ -157,6 +157,7 @@ class LeaseExplanation:
     request: str
     queued: bool  # it stands in the queue; False: asked what would be
     never: str  # why this machine can never grant it, "" if it can
+    possible_now: bool  # False: it needs a GPU that is quarantined
     grant: list[str]  # UUIDs that it would get now; empty if it must wait
     position: int  # requests ahead
     alternatives: list[LeaseObstacles]

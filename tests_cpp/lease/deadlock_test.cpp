@@ -55,6 +55,22 @@ TEST_F(DeadlockTest, TwoChainsThatNeedEachOthersGpus_TheYoungerHearsAndTheOlderI
   EXPECT_TRUE(first.try_grant());
 }
 
+TEST_F(DeadlockTest, WhatAQuarantinedGpuMayStillEndIsNoDeadlock) {
+  const Lease one = book.acquire(gpus("L40S:2"), call("one", "outer"));
+  const Lease two = book.acquire(gpus("L40S"), call("two", "outer"));
+  for (const auto& device : book.inventory().devices) {
+    if (device.uuid == two.devices()[0].uuid || device.uuid == one.devices()[0].uuid ||
+        device.uuid == one.devices()[1].uuid) {
+      continue;
+    }
+    book.quarantine({device.uuid, "Xid 79", "", 79, call("one", "outer")});
+  }
+  auto first = book.request(gpus("L40S"), call("one", "inner", {"one.outer"}), uuids(one));
+  EXPECT_FALSE(first.try_grant());
+  auto second = book.request(gpus("L40S:2"), call("two", "inner", {"two.outer"}), uuids(two));
+  EXPECT_FALSE(second.try_grant()) << "the fourth may be well again";
+}
+
 TEST_F(DeadlockTest, ANestedRequestIsServedBeforeWhoWaitsForItsChain) {
   std::optional<Lease> outer = book.acquire(gpus("L40S"), call("a", "outer"));
   auto big = book.request(gpus("L40S:4"), call("b", "big"));

@@ -81,6 +81,21 @@ TEST_F(LeaseHealthTest, SaysWhyAndSinceWhenAndUntilTheNextProbe) {
                     HasSubstr("reboot the machine"), HasSubstr("probed again in 36")));
 }
 
+TEST_F(LeaseHealthTest, AQuarantinedGpuIsAnObstacleOfWhatIsPossibleLater) {
+  const FakeNvml fake(gpu(kA));
+  auto one = book();
+  one.quarantine(xid(kA));
+  const auto explanation = one.explain(gpus("A10G"));
+  EXPECT_EQ(explanation.never, "");
+  EXPECT_FALSE(explanation.possible_now);
+  ASSERT_EQ(explanation.alternatives.size(), 1U);
+  EXPECT_TRUE(explanation.alternatives[0].possible);
+  EXPECT_EQ(explanation.alternatives[0].busy, std::vector<std::string>{kA});
+  EXPECT_THAT(explanation.to_string(),
+              AllOf(HasSubstr("A10G would wait: 0 of 1 GPUs free"),
+                    HasSubstr("not possible now, but later"), HasSubstr("reboot the machine")));
+}
+
 TEST_F(LeaseHealthTest, WhatIsImpossibleNowWaits_AndClaimsNothingMeanwhile) {
   const FakeNvml fake(gpu(kA) + gpu(kB));
   auto leases = book();

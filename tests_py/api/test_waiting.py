@@ -68,6 +68,29 @@ def test_the_time_a_body_takes_is_no_wait_for_gpus(world):
         assert [call.get(timeout=20) for call in calls] == ["ran", "ran"]
 
 
+def test_the_pause_before_the_next_attempt_is_no_wait_for_gpus(world):
+    app = ionian.App("again")
+    once = str(world / "once")
+
+    @app.function(
+        gpu="any",
+        serialized=True,
+        scaledown_window=0.05,
+        lease_timeout=1.0,
+        retries=ionian.Retries(max_retries=1, initial_delay=1.5),
+    )
+    def work():
+        import os
+
+        if not os.path.exists(once):
+            open(once, "w").close()
+            raise RuntimeError("the first attempt")
+        return "ran"
+
+    with app.run(simulate="A10G:1", show_output=False):
+        assert work.remote() == "ran"
+
+
 def test_the_environment_bounds_functions_that_say_nothing(monkeypatch):
     monkeypatch.setenv("IONIAN_LEASE_TIMEOUT", "0.1")
     app, work = app_with("default")

@@ -197,6 +197,23 @@ def test_stop_gives_a_worker_time_to_end_by_itself_and_now_does_not(world):
         assert ended.exists() == cleaned
 
 
+def test_stop_ends_also_a_call_that_waits_for_its_next_attempt(world):
+    app = package.App("tries again")
+
+    @app.function(serialized=True, retries=package.Retries(max_retries=1, initial_delay=60.0))
+    def work(started):
+        open(started, "w").close()
+        raise RuntimeError("the first attempt")
+
+    with app.run(show_output=False):
+        call = work.spawn(str(world / "started"))
+        session = app.session("test")
+        b.wait_until((world / "started").exists)
+        assert ionian("stop", session.executor.run_id).returncode == 0
+        with pytest.raises(exception.RemoteError, match="the run was stopped"):
+            call.get(timeout=20)
+
+
 def test_stop_says_what_it_found():
     said = ionian("stop", "ffffffffffffffffffff")
     assert said.returncode == 1 and "no run's id begins with 'fff" in said.stderr

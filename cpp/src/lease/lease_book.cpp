@@ -153,7 +153,9 @@ std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(const LeaseRecor
   if (!fits && asked.held.empty()) return std::nullopt;
   const auto tickets = read_tickets();
   if (!fits) {
-    const auto circle = wait_graph::deadlock(machine_, queue_of(tickets), asked.number);
+    // A quarantined GPU may be well again: whom it can serve then does not wait for ever.
+    const auto queue = queue_of(tickets, std::vector<bool>(inventory.devices.size()));
+    const auto circle = wait_graph::deadlock(machine_, queue, asked.number);
     if (!circle.empty()) throw_deadlock(asked, circle, tickets);
     return std::nullopt;
   }

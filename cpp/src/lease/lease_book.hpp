@@ -116,7 +116,8 @@ class LeaseBook::Impl {
   [[nodiscard]] wait_graph::Request waiting(const LeaseRecord& record,
                                             const std::vector<bool>& without) const;
   /// Returns the queue in the order in which it is served.
-  [[nodiscard]] std::vector<wait_graph::Request> queue_of(const std::vector<Ticket>& tickets) const;
+  [[nodiscard]] std::vector<wait_graph::Request> queue_of(const std::vector<Ticket>& tickets,
+                                                          const std::vector<bool>& without) const;
   /// Returns whether enough GPUs are free for some alternative, whoever else wants them.
   [[nodiscard]] bool may_fit(const LeaseRecord& asked) const;
   [[noreturn]] void throw_deadlock(const LeaseRecord& asked,

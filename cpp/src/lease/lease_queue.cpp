@@ -134,7 +134,8 @@ wait_graph::Request LeaseBook::Impl::waiting(const LeaseRecord& record,
 std::vector<allocator::Effect> LeaseBook::Impl::add_queue(
     allocator::State& state, const std::vector<Ticket>& tickets) const {
   std::vector<allocator::Effect> effects;
-  for (const auto& [waiting, held] : queue_of(tickets)) {
+  // A request that needs a quarantined GPU claims nothing: the others must not stand idle.
+  for (const auto& [waiting, held] : queue_of(tickets, quarantined())) {
     const allocator::Waiting asked{waiting.request, waiting.request,
                                    allocator::demand(*layout_, waiting.alternatives)};
     allocator::step(state, allocator::Request{asked}, sys::Clock::now(), effects);
@@ -142,10 +143,8 @@ std::vector<allocator::Effect> LeaseBook::Impl::add_queue(
   return effects;
 }
 
-std::vector<wait_graph::Request> LeaseBook::Impl::queue_of(
-    const std::vector<Ticket>& tickets) const {
-  // A request that needs a quarantined GPU claims nothing: the others must not stand idle.
-  const auto without = quarantined();
+std::vector<wait_graph::Request> LeaseBook::Impl::queue_of(const std::vector<Ticket>& tickets,
+                                                           const std::vector<bool>& without) const {
   std::vector<wait_graph::Request> queue;
   for (const auto& ticket : tickets) {
     auto each = waiting(ticket.record, without);
@@ -194,7 +193,7 @@ LeaseExplanation LeaseBook::Impl::explain(const GpuRequest& request, LeaseRecord
   std::vector<QueuedRequest> ahead;
   // A quarantined GPU is in its way, and will be well again.
   wait_graph::Request mine = waiting(asked, std::vector<bool>(inventory.devices.size()));
-  for (auto& each : queue_of(counted)) {
+  for (auto& each : queue_of(counted, quarantined())) {
     if (each.waiting.request == asked.number) break;
     ahead.push_back(std::move(each.waiting));
   }

@@ -68,6 +68,7 @@ def as_data(explanation: _core.LeaseExplanation) -> dict[str, Any]:
         "request": explanation.request,
         "state": state,
         "never": explanation.never or None,
+        "possible_now": explanation.possible_now,
         "grant": explanation.grant,
         "position": explanation.position,
         "alternatives": [
