@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <sstream>
 #include <string_view>
 
@@ -182,21 +183,23 @@ std::vector<pid_t> find_by_variable(const std::string& name, const std::string& 
 }
 
 std::size_t sweep(const std::string& name, const std::string& value, int rounds) {
-  std::size_t killed = 0;
+  std::set<pid_t> killed;  // one that is slow to die is met in several rounds
   for (int round = 0; round < rounds; ++round) {
-    std::size_t alive = 0;
+    bool any = false;
     for (const pid_t pid : find_by_variable(name, value)) {
       // The pidfd pins the process; the second look makes sure that it pinned the right one.
       const UniqueFd pidfd = open_pidfd(pid);
-      if (pidfd && environment_matches(pid, name, value) && send_signal(pidfd, SIGKILL)) ++alive;
+      if (!pidfd || !environment_matches(pid, name, value)) continue;
+      if (!send_signal(pidfd, SIGKILL)) continue;
+      killed.insert(pid);
+      any = true;
     }
-    if (alive == 0) break;
-    killed += alive;
+    if (!any) break;
     while (::waitpid(-1, nullptr, WNOHANG) > 0) {
     }
     ::usleep(500);
   }
-  return killed;
+  return killed.size();
 }
 
 std::vector<pid_t> children() {
