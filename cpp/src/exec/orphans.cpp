@@ -122,7 +122,10 @@ std::size_t end(const std::string& own) noexcept try {
   std::size_t ended = 0;
   for (int round = 0; round < kLooks; ++round) {
     const auto seen = look();
-    if (!seen) return ended;
+    if (!seen) {  // one that is about to end has no environment any more: look again
+      ::usleep(5000);
+      continue;
+    }
     const std::vector<pid_t> left = choose(*seen, own);
     std::size_t now = 0;
     for (const auto& process : *seen) {
