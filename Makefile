@@ -132,8 +132,9 @@ cppcheck:  ## cppcheck over the core, where it is installed
 	  --suppressions-list=cpp/.cppcheck --error-exitcode=1 -j $(JOBS) -I cpp/include -I cpp/src cpp/src
 
 .PHONY: soak
-soak: build-cpp  ## the long forms of the random tests: minutes
+soak: $(PACKAGE) build-cpp  ## the long forms of the random tests: minutes
 	build/default/tests_cpp/lease/simulation --events 1000000000
+	$(BIN)/python tests_py/kills/driver.py --kills 1000
 
 .PHONY: bench bench-multi
 bench: $(PACKAGE) build/release/build.ninja  ## every benchmark

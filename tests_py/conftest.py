@@ -7,16 +7,15 @@ import os
 import pathlib
 import signal
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
 
 HERE = os.path.dirname(__file__)
 # Workers import the tests' functions by name, as they would a user's module.
-sys.path[:0] = [HERE, os.path.join(HERE, "api")]
+sys.path[:0] = [HERE, *(os.path.join(HERE, folder) for folder in ("api", "faults", "kills"))]
 
-from audit import open_descriptors, processes_of  # noqa: E402
+from audit import Audit  # noqa: E402
 
 # A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -49,12 +48,8 @@ def world(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[p
     monkeypatch.setenv("IONIAN_LOCK_DIR", lock_dir)
     for name in ("IONIAN_GPUS", "IONIAN_GPU_MATCH", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    before = open_descriptors()
+    audit = Audit(lock_dir)
     yield tmp_path
-    deadline = time.monotonic() + 5
-    while (left := processes_of(lock_dir)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not left, "processes are left: " + "\n".join(left)
     gc.collect()  # tracebacks of exceptions that the test looked at
-    leaked = {fd: target for fd, target in open_descriptors().items() if fd not in before}
-    assert not leaked, f"descriptors are left: {leaked}"
+    left = audit.wait(5)
+    assert not left, "these are left: " + "\n".join(left)

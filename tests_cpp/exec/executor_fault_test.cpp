@@ -25,6 +25,14 @@ class ExecutorFaultTest : public RunTest {
     ADD_FAILURE() << "the call did not fail";
     return {};
   }
+
+  static pid_t parent_of(const std::string& pid) {
+    std::ifstream stat("/proc/" + pid + "/stat");
+    std::string ignored;
+    pid_t parent = 0;
+    stat >> ignored >> ignored >> ignored >> parent;
+    return parent;
+  }
 };
 
 TEST_F(ExecutorFaultTest, RaisedFailure_LeavesTheWorkerWarm) {
@@ -152,17 +160,34 @@ TEST_F(ExecutorFaultTest, GuardianKilled_FailsTheCall_AndTheNextOneGetsANewGuard
   EXPECT_EQ(call(f, "echo next"), "next");
 }
 
+TEST_F(ExecutorFaultTest, GuardianAndLauncherKilledWhileTheRunCloses_LeaveNothing) {
+  start("A10G:1");
+  Pool* f = pool("A10G");
+  call(f, "spawn");
+  const pid_t parent = parent_of(call(f, "pid"));
+  const pid_t guardian = find_process("ionian-guardian");
+  ::kill(guardian, SIGSTOP);
+  std::thread closer([&] { executor->close(0ms); });
+  wait_until("the run closes", [&] {
+    try {
+      submit(f, "echo x");
+      return false;
+    } catch (const ExecutionError&) {
+      return true;
+    }
+  });
+  ::kill(parent, SIGKILL);
+  ::kill(guardian, SIGKILL);
+  closer.join();
+  EXPECT_TRUE(process::find_by_variable(process::kRunVariable, executor->run_id()).empty());
+}
+
 TEST_F(ExecutorFaultTest, LauncherKilled_LeavesItsWorkersRunning) {
   start("A10G:1");
   Pool* f = pool("A10G");
   EXPECT_EQ(call(f, "echo x"), "x");
-  // The launcher is the one whose parent is the guardian and that has a child.
   const std::string worker = call(f, "pid");
-  std::ifstream stat("/proc/" + worker + "/stat");
-  std::string ignored;
-  pid_t parent = 0;
-  stat >> ignored >> ignored >> ignored >> parent;
-  ::kill(parent, SIGKILL);
+  ::kill(parent_of(worker), SIGKILL);
   EXPECT_EQ(call(f, "pid"), worker);
 }
 

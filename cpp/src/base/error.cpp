@@ -16,6 +16,9 @@ void throw_errno(const std::string& what, int code) {
     case ENOSPC:
     case EDQUOT:
       throw ResourceExhaustedError(message + "; memory or disk space is used up");
+    case EFBIG:
+      throw ResourceExhaustedError(message + "; raise the limit of file sizes (ulimit -f), which " +
+                                   "shared memory counts against");
     case EAGAIN:
       throw ResourceExhaustedError(message + "; the limit of processes or threads is reached");
     case EACCES:

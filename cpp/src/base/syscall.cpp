@@ -24,11 +24,19 @@ FaultHook& fault_hook() {
   return hook;
 }
 
+}  // namespace
+
+void set_fault_hook(FaultHook hook) { fault_hook() = std::move(hook); }
+
+int injected_errno(const char* call) { return fault_hook() ? fault_hook()(call) : 0; }
+
+namespace {
+
 /// Runs `call` until it succeeds; throws by errno. `name` is what the fault hook and the error see.
 template <class Call>
 int checked(const char* name, const std::string& what, Call call) {
   for (;;) {
-    int code = fault_hook() ? fault_hook()(name) : 0;
+    int code = injected_errno(name);
     if (code == 0) {
       const int result = call();
       if (result >= 0) return result;
@@ -39,8 +47,6 @@ int checked(const char* name, const std::string& what, Call call) {
 }
 
 }  // namespace
-
-void set_fault_hook(FaultHook hook) { fault_hook() = std::move(hook); }
 
 UniqueFd open(const std::string& path, int flags, mode_t mode) {
   return UniqueFd(checked("open", "open " + path,

@@ -22,6 +22,9 @@ namespace ionian::sys {
 /// then fails with. For tests; not thread-safe against calls in flight.
 using FaultHook = std::function<int(const char* call)>;
 void set_fault_hook(FaultHook hook);
+/// Returns the errno that the hook wants the call to fail with, 0 for none: for calls that are made
+/// elsewhere.
+int injected_errno(const char* call);
 
 UniqueFd open(const std::string& path, int flags, mode_t mode = 0);
 /// A memfd of `size` bytes, its pages allocated (never SIGBUS), sealed against shrinking and

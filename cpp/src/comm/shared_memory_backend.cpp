@@ -6,6 +6,7 @@
 #include <cstring>
 #include <thread>
 
+#include "base/fault.hpp"
 #include "comm/backend.hpp"
 #include "comm/call_fields.hpp"
 #include "comm/reduce.hpp"
@@ -135,6 +136,7 @@ void SharedMemoryBackend::join(const std::string& id) {
   mine.pages_fd = fd.get();
   mine.presence.store(Presence::kJoined);
   ring_all();
+  FAULT("comm.join");
   const CommCall joining;
   wait_for(joining, [this](int other) { return state(other).presence < Presence::kJoined; });
   for (int other = 0; other < world_size; ++other) {
@@ -142,6 +144,7 @@ void SharedMemoryBackend::join(const std::string& id) {
     pages_[static_cast<std::size_t>(other)] =
         shared_memory::open_pages(state(other).pid, state(other).pages_fd, bytes);
   }
+  FAULT("comm.joined");
   step(joining);  // everybody has opened everything: descriptors can go
   shared_memory::forget(id);
 }

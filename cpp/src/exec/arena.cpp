@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/fault.hpp"
 #include "ionian/error.hpp"
 
 #ifdef __SSE2__
@@ -31,6 +32,7 @@ Arena::Arena(std::span<std::byte> base, Announce announce)
     : base_(base), announce_(std::move(announce)) {}
 
 Arena::Block Arena::allocate(std::size_t size) {
+  FAULT("arena.allocate");
   const std::size_t whole = size + kBlockHeaderBytes;
   if (whole <= std::size_t{1} << kLargestShift) {
     const int shift = std::max(kSmallestShift, static_cast<int>(std::bit_width(whole - 1)));
@@ -81,6 +83,7 @@ Arena::Block Arena::allocate_slab(std::size_t size) {
     slab->fd = sys::sealed_memory("ionian-slab", bytes);
     slab->mapping = sys::Mapping(slab->fd.get(), bytes);
     slab->bytes = {slab->mapping.data(), bytes};
+    FAULT("arena.slab");
     announce_(*slab);
     slab->fd.reset();  // the two mappings keep the memory
     slab_bytes_ += bytes;

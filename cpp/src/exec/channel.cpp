@@ -10,6 +10,7 @@
 #include <ctime>
 #include <thread>
 
+#include "base/fault.hpp"
 #include "ionian/error.hpp"
 
 namespace ionian {
@@ -204,6 +205,7 @@ CallerChannel::CallerChannel()
       memory_(map_memory(memory_fd_.get())),
       arena_(memory_->bytes.subspan(channel::kArenaOffset, channel::kArenaBytes),
              announce_on(socket_)) {
+  FAULT("channel.make");
   auto [mine, theirs] = sys::packet_socket_pair();
   socket_ = std::move(mine);
   worker_socket_ = std::move(theirs);
@@ -225,6 +227,7 @@ bool CallerChannel::full() const noexcept {
 }
 
 std::uint32_t CallerChannel::send(std::uint64_t call, RequestKind kind, const Payload& payload) {
+  FAULT("channel.send");
   channel::Ring& ring = header().requests;
   Descriptor& slot = ring.slots[tail_ % kSlots];
   DescriptorFields fields{};
@@ -234,6 +237,7 @@ std::uint32_t CallerChannel::send(std::uint64_t call, RequestKind kind, const Pa
   slot.fields = fields;
   slot.claim.store(Claim::kQueued, std::memory_order_relaxed);
   ring.tail.store(++tail_, std::memory_order_seq_cst);
+  FAULT("channel.sent");
   if (ring.sleeping.load(std::memory_order_seq_cst) != 0) {
     ring.sleeping.store(0, std::memory_order_relaxed);
     futex_wake(ring.sleeping, 1);
@@ -247,6 +251,7 @@ std::optional<Received> CallerChannel::receive() {
   if (waiting == 0) return std::nullopt;
   if (waiting > kSlots) throw ExecutionError("[channel] the worker claims more replies than fit");
   const Descriptor& slot = ring.slots[reply_head_ % kSlots];
+  FAULT("channel.receive");
   const DescriptorFields fields = copy_once(slot.fields);
   if (fields.slab != channel::kInline && !slabs_.contains(fields.slab)) receive_slabs();
   Received received = unpack(slabs_, fields, slot.inline_bytes.data());
@@ -360,6 +365,7 @@ std::optional<Received> WorkerChannel::next() {
     }
     const DescriptorFields fields = copy_once(slot().fields);
     current_call_.store(fields.call);
+    FAULT("channel.taken");
     return read(fields, slot().inline_bytes.data());
   }
 }
@@ -374,11 +380,14 @@ Received WorkerChannel::read(const DescriptorFields& fields, const std::byte* in
 }
 
 void WorkerChannel::started() {
+  FAULT("channel.start");
   header().started_ns.store(channel::now_ns(), std::memory_order_relaxed);
   slot().claim.store(Claim::kStarted, std::memory_order_release);
+  FAULT("channel.started");
 }
 
 void WorkerChannel::reply(ReplyStatus status, const Payload& payload) {
+  FAULT("channel.reply");
   channel::Ring& ring = header().replies;
   Descriptor& answer = ring.slots[reply_tail_ % kSlots];
   DescriptorFields fields{};
@@ -393,6 +402,7 @@ void WorkerChannel::reply(ReplyStatus status, const Payload& payload) {
   // The reply first, the slot's release second: a death in between must not let the slot be used
   // again while its call has no answer.
   ring.tail.store(++reply_tail_, std::memory_order_release);
+  FAULT("channel.replied");
   header().requests.head.store(++head_, std::memory_order_release);
   doorbell_.ring();
 }

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "base/fault.hpp"
 #include "exec/executor.hpp"
 #include "exec/process.hpp"
 
@@ -97,6 +98,7 @@ void Executor::start_guardian() {
   program.stdout_fd = null_fd.get();
   program.fds = {{theirs.get(), 3}};
   guardian_pid_ = process::start(program);
+  FAULT("executor.guardian_started");
   guardian_ = FrameSocket(std::move(mine));
   wake_control();  // it polls the old one
   message::Hello hello;
@@ -327,15 +329,17 @@ void Executor::on_launcher_failed(const message::LauncherFailed& failed) {
 
 void Executor::guardian_gone() {
   guardian_.close();
-  if (guardian_pid_ > 0) ::waitpid(guardian_pid_, nullptr, 0);
+  int status = -1;
+  if (guardian_pid_ > 0) ::waitpid(guardian_pid_, &status, 0);
   guardian_pid_ = 0;
+  // One that ended by itself has left nothing. A killed one may have, also while we close.
+  const std::string run = run_id_ + (guardians_ == 1 ? "" : "-" + std::to_string(guardians_ - 1));
+  if (status != 0) process::sweep(process::kRunVariable, run);
   if (state_ != State::kOpen) {
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(closed_.get(), &one, sizeof(one));
     return;
   }
-  const std::string run = run_id_ + (guardians_ == 1 ? "" : "-" + std::to_string(guardians_ - 1));
-  process::sweep(process::kRunVariable, run);
   message::Exited exited;
   exited.cause = "the guardian of this run died, and its workers with it";
   broken_launchers_.clear();

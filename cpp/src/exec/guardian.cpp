@@ -11,6 +11,7 @@
 #include <csignal>
 #include <functional>
 
+#include "base/fault.hpp"
 #include "exec/process.hpp"
 #include "ionian/error.hpp"
 
@@ -39,6 +40,7 @@ Guardian::Guardian(UniqueFd caller) : caller_(std::move(caller)), oom_kills_(pro
   signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) throw_errno("create a signalfd", errno);
   std::tie(death_read_, death_write_) = sys::pipe();
+  FAULT("guardian.made");
 }
 
 Guardian::~Guardian() = default;
@@ -154,6 +156,7 @@ void Guardian::handle(const Frame& frame) {
     case Type::kReleaseWorker:
       return release_worker(parse<message::ReleaseWorker>(frame).worker);
     case Type::kShutdown:
+      FAULT("guardian.shutdown_asked");
       return end_within(milliseconds(parse<message::Shutdown>(frame).grace_ms));
     default:
       throw ExecutionError("[guardian] message of unknown type " + std::to_string(frame.type));
@@ -161,6 +164,7 @@ void Guardian::handle(const Frame& frame) {
 }
 
 void Guardian::hello(const message::Hello& hello) {
+  FAULT("guardian.hello");
   if (hello.version != message::kProtocolVersion) {
     throw VersionError("[guardian] protocol " + std::to_string(hello.version) +
                        "; this guardian speaks " + std::to_string(message::kProtocolVersion));
@@ -221,6 +225,7 @@ void Guardian::reap() {
   for (;;) {
     siginfo_t ended{};
     if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG) != 0 || ended.si_pid == 0) return;
+    FAULT("guardian.reaped");
     for (auto& [id, launcher] : launchers_) {
       if (launcher.pid == ended.si_pid) {
         launcher.pid = 0;
@@ -241,6 +246,7 @@ void Guardian::reap() {
 }
 
 void Guardian::shut_down() {
+  FAULT("guardian.shut_down");
   for (auto& [id, worker] : workers_) {
     worker.waiter.reset();
     if (worker.phase == WorkerState::Phase::kRunning) kill_worker(worker, SIGKILL);
@@ -258,6 +264,7 @@ void Guardian::shut_down() {
     if (found == 0 && process::children().empty()) break;
     ::usleep(500);
   }
+  FAULT("guardian.swept");
   mps_.reset();
   for (auto& [id, worker] : workers_) {
     drain_output(id, worker);

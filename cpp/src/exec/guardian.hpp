@@ -142,6 +142,7 @@ class Guardian {
   message::Hello hello_;
   std::unique_ptr<LeaseBook> book_;
   std::unique_ptr<Mps> mps_;  // while slices of a real GPU are held
+  bool orphans_ended_ = false;
   bool mps_tried_ = false;
   bool mps_doubtful_ = false;  // a client of it died
   bool told_wanted_ = false;   // the caller knows of requests that lack GPUs of ours

@@ -6,9 +6,12 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <utility>
 
+#include "base/fault.hpp"
 #include "exec/guardian.hpp"
 #include "exec/launcher.hpp"
+#include "exec/orphans.hpp"
 #include "exec/process.hpp"
 #include "ionian/error.hpp"
 
@@ -48,6 +51,7 @@ void Guardian::start_launcher(message::StartLauncher order) {
                         outer && !outer->empty() ? *outer + "/" + hello_.run : hello_.run);
   const std::uint32_t id = state.order.launcher;
   try {
+    FAULT("guardian.start_launcher");
     auto [mine, theirs] = sys::socket_pair();
     OutputPipes pipes = output_pipes();
     process::Program program;
@@ -59,10 +63,14 @@ void Guardian::start_launcher(message::StartLauncher order) {
     program.fds = {{theirs.get(), Launcher::kSocketFd}, {death_read_.get(), Launcher::kDeathFd}};
     program.die_with_parent = true;
     state.pid = process::start(program);
+    FAULT("guardian.launcher_started");
     state.socket = FrameSocket(std::move(mine));
     state.out = std::move(pipes.out);
     state.err = std::move(pipes.err);
     message::send(state.socket, message::Setup{state.order.setup});
+    // While it imports the code there is time; GPUs are asked for later.
+    if (!std::exchange(orphans_ended_, true))
+      orphans::end(*process::variable(state.env, process::kRunVariable));
   } catch (const Error& error) {
     state.failed = true;
     message::send(caller_, message::LauncherFailed{id, error.what()});
@@ -76,6 +84,7 @@ void Guardian::serve_launcher(std::uint32_t id) {
   while (auto frame = launcher.socket.next()) {
     switch (static_cast<message::Type>(frame->type)) {
       case message::Type::kReady: {
+        FAULT("guardian.launcher_ready");
         const auto ready = message::parse<message::Ready>(*frame);
         launcher.ready = true;
         launcher.forkable = ready.forkable;
@@ -142,6 +151,7 @@ void Guardian::launcher_gone(std::uint32_t id) {
 
 void Guardian::start_worker(message::StartWorker order, std::vector<UniqueFd> fds) {
   if (fds.size() != 3) throw ExecutionError("[guardian] worker order without its descriptors");
+  FAULT("guardian.worker_ordered");
   WorkerState& worker = workers_[order.worker];
   worker.order = std::move(order);
   worker.fds = std::move(fds);
@@ -189,6 +199,7 @@ void Guardian::launch(WorkerState& worker) {
   LauncherState& launcher = found->second;
   if (!launcher.ready) return;
   try {
+    FAULT("guardian.launch");
     const std::vector<std::string> additions = worker_env(worker);
     if (!launcher.forkable) return start_afresh(worker, launcher, additions);
     OutputPipes pipes = output_pipes();
@@ -201,6 +212,7 @@ void Guardian::launch(WorkerState& worker) {
     message::send(launcher.socket, fork,
                   {worker.fds[0].get(), worker.fds[1].get(), worker.fds[2].get(),
                    pipes.out_writer.get(), pipes.err_writer.get()});
+    FAULT("guardian.fork_sent");
     worker.out = std::move(pipes.out);
     worker.err = std::move(pipes.err);
   } catch (const Error& error) {
@@ -279,7 +291,9 @@ void Guardian::forked(std::uint32_t id, pid_t pid) {
   const auto found = workers_.find(id);
   if (found == workers_.end()) return;
   WorkerState& worker = found->second;
+  FAULT("guardian.forked");
   status_changed_ = true;
+  FAULT("guardian.forked");
   worker.pid = pid;
   worker.pidfd = process::open_pidfd(pid);
   worker.phase = WorkerState::Phase::kRunning;
@@ -300,6 +314,7 @@ void Guardian::stop_worker(const message::StopWorker& stop) {
   const auto found = workers_.find(stop.worker);
   if (found == workers_.end()) return;
   WorkerState& worker = found->second;
+  FAULT("guardian.stop_worker");
   worker.release = true;
   if (worker.phase == WorkerState::Phase::kLaunching && worker.out)
     return;  // it is being forked: `forked` or its launcher's end comes
@@ -329,6 +344,7 @@ void Guardian::worker_ended(message::Exited exited) {
   status_changed_ = true;
   worker.phase = WorkerState::Phase::kEnded;
   worker.kill_at.reset();
+  FAULT("guardian.worker_ended");
   worker.give_up_at.reset();
   if (worker.fault) {
     exited.gpu = worker.fault->gpu;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/fault.hpp"
 #include "exec/guardian.hpp"
 #include "ionian/error.hpp"
 
@@ -29,6 +30,7 @@ LeaseBook& Guardian::book() {
 void Guardian::request_lease(WorkerState& worker) {
   worker.phase = WorkerState::Phase::kQueued;
   try {
+    FAULT("guardian.request_lease");
     LeaseOwner owner = this_process_as_owner(hello_.app, worker.order.function, hello_.run);
     owner.pid = hello_.caller_pid;
     owner.callers = hello_.callers;
@@ -45,6 +47,7 @@ void Guardian::lease_failed(WorkerState& worker, const Error& error) {
   worker.waiter.reset();
   worker.phase = WorkerState::Phase::kEnded;
   worker.release = true;
+  worker.lease.release();  // nobody knows of it: a GPU that it got already would never come back
 }
 
 void Guardian::try_lease(WorkerState& worker) {
@@ -55,11 +58,12 @@ void Guardian::try_lease(WorkerState& worker) {
       worker.retry_at = sys::Clock::now() + worker.waiter->retry_after();
       return explain(worker);
     }
+    worker.lease = std::move(*lease);
+    FAULT("guardian.leased");
   } catch (const Error& error) {
     return lease_failed(worker, error);
   }
   worker.waiter.reset();
-  worker.lease = std::move(*lease);
   launch(worker);
 }
 
@@ -142,6 +146,7 @@ void Guardian::give_back(WorkerState& worker) {
   // Every acquirer looks again after taking the lock, so a GPU that does not drain is not handed
   // out even though its lock is free.
   if (!drained(worker)) return;
+  FAULT("guardian.give_back");
   worker.watch.reset();
   worker.lease.release();
   if (mps_ && !slices_held(nullptr)) {

@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "base/fault.hpp"
 #include "exec/message.hpp"
 #include "exec/process.hpp"
 #include "ionian/error.hpp"
@@ -29,6 +30,7 @@ UniqueFd inherited(int fd) {
 
 std::unique_ptr<Worker> WorkerOrder::become() {
   ::setsid();
+  FAULT("worker.become");
   ::dup2(stdout_fd.get(), STDOUT_FILENO);
   ::dup2(stderr_fd.get(), STDERR_FILENO);
   stdout_fd.reset();
@@ -55,6 +57,7 @@ Launcher::~Launcher() = default;
 std::optional<std::string> Launcher::setup() {
   auto frame = wait_for_frame();
   if (!frame) return std::nullopt;
+  FAULT("launcher.setup");
   return message::parse<message::Setup>(*frame).setup;
 }
 
@@ -68,6 +71,7 @@ void Launcher::ready(bool forkable, const std::string& reason) {
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) throw_errno("create a signalfd", errno);
+  FAULT("launcher.ready");
   message::send(socket_, message::Ready{forkable, reason});
 }
 
@@ -95,6 +99,7 @@ std::optional<WorkerOrder> Launcher::next() {
     end_everything();
     return std::nullopt;
   }
+  FAULT("launcher.order");
   const auto fork = message::parse<message::Fork>(*frame);
   if (frame->fds.size() != 5) throw ExecutionError("[launcher] order without its descriptors");
   WorkerOrder order;
@@ -111,6 +116,7 @@ std::optional<WorkerOrder> Launcher::next() {
 }
 
 void Launcher::forked(std::uint32_t worker, pid_t pid) {
+  FAULT("launcher.forked");
   workers_[pid] = worker;
   message::send(socket_, message::Forked{worker, pid});
 }
@@ -132,6 +138,7 @@ void Launcher::report_exits() {
   for (;;) {
     siginfo_t ended{};
     if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG) != 0 || ended.si_pid == 0) return;
+    FAULT("launcher.reaped");
     const auto found = workers_.find(ended.si_pid);
     if (found == workers_.end()) continue;
     message::Exited exited;
@@ -144,6 +151,7 @@ void Launcher::report_exits() {
 }
 
 void Launcher::end_everything() {
+  FAULT("launcher.end");
   for (const auto& [pid, worker] : workers_) ::kill(-pid, SIGKILL);
   for (const auto& [pid, worker] : workers_) ::kill(pid, SIGKILL);
   if (!run_.empty()) process::sweep(process::kRunVariable, run_);

@@ -21,6 +21,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "base/fault.hpp"
 #include "base/syscall.hpp"
 #include "ionian/error.hpp"
 
@@ -111,18 +112,6 @@ bool environment_matches(pid_t pid, const std::string& name, const std::string& 
   return false;
 }
 
-std::vector<pid_t> all_processes() {
-  std::vector<pid_t> pids;
-  DIR* directory = ::opendir("/proc");
-  if (directory == nullptr) return pids;
-  while (const dirent* entry = ::readdir(directory)) {
-    const long pid = std::strtol(entry->d_name, nullptr, 10);
-    if (pid > 0) pids.push_back(static_cast<pid_t>(pid));
-  }
-  ::closedir(directory);
-  return pids;
-}
-
 }  // namespace
 
 pid_t start(const Program& program) {
@@ -131,8 +120,10 @@ pid_t start(const Program& program) {
   const std::vector<char*> argv = pointers(program.argv);
   const std::vector<char*> env = pointers(program.env);
   const pid_t parent = ::getpid();
-  const pid_t pid = ::fork();
-  if (pid < 0) throw_errno("start " + program.argv.at(0), errno);
+  FAULT("process.start");
+  const int injected = sys::injected_errno("fork");
+  const pid_t pid = injected == 0 ? ::fork() : -1;
+  if (pid < 0) throw_errno("start " + program.argv.at(0), injected == 0 ? errno : injected);
   if (pid == 0) {
     become_program(program, argv.data(), env.data(), report_write.get(), null_fd.get(), parent);
   }
@@ -173,10 +164,22 @@ std::vector<std::string> environment() {
   return env;
 }
 
+std::vector<pid_t> all() {
+  std::vector<pid_t> pids;
+  DIR* directory = ::opendir("/proc");
+  if (directory == nullptr) return pids;
+  while (const dirent* entry = ::readdir(directory)) {
+    const long pid = std::strtol(entry->d_name, nullptr, 10);
+    if (pid > 0) pids.push_back(static_cast<pid_t>(pid));
+  }
+  ::closedir(directory);
+  return pids;
+}
+
 std::vector<pid_t> find_by_variable(const std::string& name, const std::string& value) {
   std::vector<pid_t> found;
   const pid_t self = ::getpid();
-  for (const pid_t pid : all_processes()) {
+  for (const pid_t pid : all()) {
     if (pid != self && environment_matches(pid, name, value)) found.push_back(pid);
   }
   return found;

@@ -44,6 +44,8 @@ std::optional<std::string> variable(const std::vector<std::string>& env, const s
 /// Returns this process's environment as "NAME=value", less what kPrivateVariable names.
 std::vector<std::string> environment();
 
+/// Returns the pids of all processes that /proc shows.
+std::vector<pid_t> all();
 /// Returns the pids (never our own) whose environment has `name` with `value` as one of the parts
 /// between slashes. Sees only processes whose environment we may read.
 std::vector<pid_t> find_by_variable(const std::string& name, const std::string& value);

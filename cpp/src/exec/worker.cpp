@@ -7,6 +7,7 @@
 #include <array>
 #include <csignal>
 
+#include "base/fault.hpp"
 #include "base/syscall.hpp"
 #include "ionian/error.hpp"
 #include "ionian/log.hpp"
@@ -33,6 +34,7 @@ Worker::Worker(WorkerFds fds)
       death_(std::move(fds.death)),
       stop_(sys::event_fd()),
       main_thread_(::pthread_self()) {
+  FAULT("worker.made");
   // The thread takes no signals: they are for the main thread, where Python handles them.
   sigset_t all;
   sigset_t before;

@@ -1,5 +1,6 @@
 // The public objects: a lease, a place in the queue, the book.
 #include "ionian/lease.hpp"
+#include "base/fault.hpp"
 
 #include <poll.h>
 #include <pwd.h>
@@ -87,6 +88,7 @@ std::optional<Lease> LeaseWaiter::try_grant() {
     lease.locks_->files = std::move(granted->locks);
     for (auto& lock : granted->shared) lease.locks_->files.push_back(std::move(lock));
     lease.alternative_ = granted->alternative;
+    FAULT("lease.granted");
     state_->ticket.reset();
     return lease;
   }

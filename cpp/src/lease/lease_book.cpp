@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include "base/fault.hpp"
 #include "gpu/split.hpp"
 #include "ionian/error.hpp"
 #include "ionian/log.hpp"
@@ -147,6 +148,7 @@ bool LeaseBook::Impl::may_fit(const LeaseRecord& asked) const {
 }
 
 std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(const LeaseRecord& asked) {
+  FAULT("lease.decide");
   const UniqueFd book = open_book();
   // Most looks end here: to read the tickets of a thousand that wait takes milliseconds.
   const bool fits = may_fit(asked);
@@ -172,6 +174,7 @@ std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(const LeaseRecor
       UniqueFd lock = directory_.try_lock(lock_name(gpu));
       if (!lock) return std::nullopt;  // taken by something that does not ask the book
       granted.locks.push_back(std::move(lock));
+      FAULT("lease.locked");
     }
     return granted;
   }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdio>
 
+#include "base/fault.hpp"
 #include "gpu/split.hpp"
 #include "ionian/error.hpp"
 #include "lease/call_chain.hpp"
@@ -67,6 +68,7 @@ LeaseRecord LeaseBook::Impl::record_of(const GpuRequest& request, LeaseOwner own
 }
 
 UniqueFd LeaseBook::Impl::enter(LeaseRecord& record) {
+  FAULT("lease.enter");
   const UniqueFd book = open_book();
   const auto tickets = read_tickets();
   record.number = tickets.empty() ? 1 : tickets.back().record.number + 1;
@@ -75,6 +77,7 @@ UniqueFd LeaseBook::Impl::enter(LeaseRecord& record) {
     if (directory_.is_held(name)) continue;
     UniqueFd ticket = directory_.try_lock(name);
     if (!ticket) continue;
+    FAULT("lease.ticket");
     LockDirectory::write(ticket, record.to_string());
     return ticket;
   }

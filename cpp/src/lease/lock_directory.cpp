@@ -13,6 +13,7 @@
 #include <string_view>
 #include <thread>
 
+#include "base/fault.hpp"
 #include "base/syscall.hpp"
 #include "ionian/error.hpp"
 #include "ionian/log.hpp"
@@ -27,7 +28,9 @@ constexpr std::chrono::milliseconds kLongestPause{250};
 
 bool flock_now(const UniqueFd& file, int operation) {
   for (;;) {
-    if (::flock(file.get(), operation | LOCK_NB) == 0) return true;
+    const int injected = sys::injected_errno("flock");
+    if (injected == 0 && ::flock(file.get(), operation | LOCK_NB) == 0) return true;
+    if (injected != 0) errno = injected;
     if (errno == EWOULDBLOCK) return false;
     if (errno != EINTR) throw_errno("lock a file", errno);
   }
@@ -76,6 +79,7 @@ void LockDirectory::open_directory() {
     std::this_thread::sleep_for(
         std::chrono::milliseconds(1));  // its maker is between mkdir and chmod
   }
+  FAULT("lock_directory.open");
   directory_ = sys::open(path_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   struct stat opened {};
   if (::fstat(directory_.get(), &opened) != 0 || opened.st_ino != looked_at.st_ino ||
@@ -85,8 +89,20 @@ void LockDirectory::open_directory() {
 }
 
 UniqueFd LockDirectory::open_file(const std::string& name, int flags) const {
-  return UniqueFd(
-      ::openat(directory_.get(), name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
+  int code = 0;
+  do {
+    code = sys::injected_errno("openat");
+    if (code != 0) continue;
+    UniqueFd file(::openat(directory_.get(), name.c_str(),
+                           flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
+    if (file) return file;
+    code = errno;
+  } while (code == EINTR);
+  // Want of descriptors must not look like a lock that nobody holds.
+  if (code == EMFILE || code == ENFILE || code == ENOMEM)
+    throw_errno("open the lock " + path_ + "/" + name, code);
+  errno = code;
+  return {};
 }
 
 /// Refuses what a file of locks cannot be: writing to it would change something else.
@@ -113,6 +129,7 @@ UniqueFd LockDirectory::try_lock(const std::string& name, Hold hold) {
     if (!file && errno == ENOENT) {
       file = open_file(name, O_RDWR | O_CREAT | O_EXCL);
       if (file) {
+        FAULT("lock_directory.created");
         ::fchmod(file.get(), 0666);
       } else if (errno == EEXIST) {
         continue;
