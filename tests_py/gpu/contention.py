@@ -1,6 +1,7 @@
-"""``python tests_py/gpu/contention.py``: how soon a waiter gets a GPU whose holder ended or was killed.
+"""``python tests_py/gpu/contention.py [GIB...]``: how soon a waiter gets a GPU whose holder ended.
 
-On a real GPU the holder has memory on it; on simulated ones (IONIAN_GPUS) it holds the lease alone.
+On a real GPU the holder has so much memory on it; on simulated ones (IONIAN_GPUS) it holds the lease
+alone. The holder is interrupted, then killed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 
 import ionian
+from ionian import _core
 
 HOLDER = """
 import ionian, os, sys, time
@@ -31,6 +33,12 @@ with app.run():
     hold.remote(float(sys.argv[1]))
 """
 
+WAITER = """
+import ionian
+with ionian.lease("any"):
+    print("granted", flush=True)
+"""
+
 
 def granted_after(number: signal.Signals, gib: float) -> float:
     """Returns the seconds from the signal to the holder until the GPU is ours."""
@@ -42,16 +50,17 @@ def granted_after(number: signal.Signals, gib: float) -> float:
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "holding\n"
-    waiting = os.fork()
-    if waiting == 0:
-        with ionian.lease("any") as lease:
-            os._exit(0 if lease.devices else 1)
-    time.sleep(0.3)  # it stands in the queue
-    assert os.waitpid(waiting, os.WNOHANG)[0] == 0, "it was granted a GPU that is held"
+    book = _core.LeaseBook(ionian.inventory())
+    waiter = subprocess.Popen([sys.executable, "-c", WAITER], stdout=subprocess.PIPE, text=True)
+    assert waiter.stdout is not None
+    while not book.queue():
+        assert waiter.poll() is None, "it was granted a GPU that is held"
+        time.sleep(0.01)
     begin = time.monotonic()
     holder.send_signal(number)
-    os.waitpid(waiting, 0)
+    assert waiter.stdout.readline() == "granted\n"
     took = time.monotonic() - begin
+    waiter.communicate()
     holder.communicate()
     return took
 
@@ -59,7 +68,8 @@ def granted_after(number: signal.Signals, gib: float) -> float:
 def main() -> None:
     simulated = bool(os.environ.get("IONIAN_GPUS"))
     memory = min(device.memory_bytes for device in ionian.inventory().devices) / (1 << 30)
-    sizes = (0.0,) if simulated else (0.0, 1.0, 40.0, 70.0)
+    asked = tuple(float(each) for each in sys.argv[1:]) or (0.0, 1.0, 40.0, 70.0)
+    sizes = (0.0,) if simulated else asked
     for gib in (size for size in sizes if size < memory - 2):
         for number in (signal.SIGINT, signal.SIGKILL):
             times = [granted_after(number, gib) for _ in range(5 if gib < 40 else 2)]
