@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <ctime>
 #include <fstream>
@@ -19,6 +20,7 @@
 #include <random>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "ionian/lease.hpp"
 #include "support/machines.hpp"
@@ -61,9 +63,10 @@ class Log {
   std::ofstream file_;
 };
 
-/// One process: asks for `count` GPUs, holds them for a moment, gives them back; `rounds` times.
+/// One process: asks for `count` GPUs, holds them for `hold` or a little more, gives them back;
+/// `rounds` times.
 void compete(const std::string& locks, const std::string& log_path, std::size_t count, int rounds,
-             unsigned seed) {
+             unsigned seed, std::chrono::seconds hold) {
   Log log(log_path);
   LeaseBook book(machines::dgx_h100(), {locks, GpuMatch::kUpgrade, true});
   std::mt19937 random(seed);
@@ -80,7 +83,7 @@ void compete(const std::string& locks, const std::string& log_path, std::size_t 
       book.drain_changes();
     }
     log.line("granted", now_ns(), lease->visible_devices());
-    ::usleep(random() % 1500);
+    std::this_thread::sleep_for(hold + std::chrono::microseconds(random() % 1500));
     log.line("released", now_ns());
   }
 }
@@ -151,12 +154,12 @@ std::vector<std::string> passed(const std::vector<Entry>& entries) {
 
 class FairnessTest : public ::testing::Test {
  protected:
-  pid_t start(std::size_t count, int rounds) {
+  pid_t start(std::size_t count, int rounds, std::chrono::seconds hold = {}) {
     const auto seed = static_cast<unsigned>(children.size());
     const std::string name = "log-" + std::to_string(children.size());
     const pid_t child = ::fork();
     if (child == 0) {
-      compete(directory.path("locks"), directory.path(name), count, rounds, seed);
+      compete(directory.path("locks"), directory.path(name), count, rounds, seed, hold);
       ::_exit(0);
     }
     children[child] = name;
@@ -217,6 +220,20 @@ TEST_F(FairnessTest, ProcessesThatAreKilledAtAnyMoment_CostNobodyAGpuOrATurn) {
   LeaseBook book(machines::dgx_h100(), {directory.path("locks"), GpuMatch::kUpgrade, true});
   EXPECT_TRUE(book.queue().empty());
   EXPECT_TRUE(book.leases().empty());
+}
+
+TEST_F(FairnessTest, AThousandWaitingProcessesAreServedInTheirTurn) {
+  constexpr std::size_t kProcesses = 1000;
+  LeaseBook book(machines::dgx_h100(), {directory.path("locks"), GpuMatch::kUpgrade, true});
+  const pid_t holder = start(kGpus, 1, std::chrono::hours(1));
+  while (book.leases().size() < kGpus) ::usleep(1000);
+  std::vector<pid_t> waiting;
+  for (std::size_t i = 0; i < kProcesses; ++i) waiting.push_back(start(i % 100 == 99 ? 8 : 1, 1));
+  while (book.queue().size() < kProcesses) ::usleep(10'000);
+  kill(holder);
+  for (const pid_t child : waiting) wait_for(child);
+  expect_fair(kProcesses);
+  EXPECT_TRUE(book.queue().empty());
 }
 
 TEST(FairnessChecker, SeesAGpuHeldTwice) {

@@ -151,7 +151,7 @@ TEST_F(LeaseBookTest, AnExplanationNamesTheHolderAndThoseAhead) {
   EXPECT_THAT(text, HasSubstr("needs 1 x A10G; 0 free; 1 leased by"));
   EXPECT_THAT(text, HasSubstr("(A10G " + machine.devices[0].uuid + ")"));
   EXPECT_THAT(text, HasSubstr("function train"));
-  EXPECT_THAT(text, HasSubstr("ahead: request 1, any by"));
+  EXPECT_THAT(text, HasSubstr("ahead: request 2, any by"));
 }
 
 TEST_F(LeaseBookTest, TimingOutNamesTheHolder) {

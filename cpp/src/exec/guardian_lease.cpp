@@ -8,8 +8,11 @@
 namespace ionian {
 namespace {
 
+using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+constexpr std::size_t kLongQueue = 1000;
 
 }  // namespace
 
@@ -69,7 +72,12 @@ void Guardian::try_lease(WorkerState& worker) {
 
 void Guardian::explain(WorkerState& worker) {
   const auto now = sys::Clock::now();
-  if (now - worker.explained_at < seconds(1)) return;
+  // To explain reads the whole queue, and everybody in it explains: their work together is to stay
+  // the same however many they are.
+  const auto position = std::min<std::size_t>(worker.waiter->position(), kLongQueue);
+  const auto pause =
+      std::max<sys::Clock::duration>(seconds(1), microseconds(100) * position * position);
+  if (now - worker.explained_at < pause) return;
   worker.explained_at = now;
   const std::string text = worker.waiter->explain().to_string();
   message::send(caller_, message::Waiting{worker.order.worker, text});

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <utility>
 
 #include "ionian/error.hpp"
 #include "lease/lease_book.hpp"
@@ -21,9 +22,10 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstPause{1};
 constexpr milliseconds kLastPause{1000};
-/// Without a watch on the lock directory we look this often.
+/// Without a watch on the lock directory we look this often at least, and for each that stands
+/// before us so much later: it takes a while until it is our turn.
 constexpr milliseconds kBlindPause{20};
-constexpr int kBlindCrowd = 16;
+constexpr milliseconds kPausePerPlace{5};
 
 }  // namespace
 
@@ -90,16 +92,20 @@ std::optional<Lease> LeaseWaiter::try_grant() {
     lease.alternative_ = granted->alternative;
     FAULT("lease.granted");
     state_->ticket.reset();
+    book.forget(state_->record.number);
     return lease;
   }
+  const bool watching = book.changes() >= 0;
+  // What changed before we watched made no event.
+  if (watching && !std::exchange(state_->watching, watching)) state_->pause = kFirstPause;
   return std::nullopt;
 }
 
 milliseconds LeaseWaiter::retry_after() const {
   auto wait = state_->pause;
-  // Many that look without being woken must not keep each other from the book.
   if (state_->book->changes() < 0) {
-    wait = std::min(wait, kBlindPause * (1 + state_->book->queue_length() / kBlindCrowd));
+    const auto turn = kPausePerPlace * static_cast<int>(position());
+    wait = turn > kBlindPause ? turn : std::min(wait, kBlindPause);
   }
   const auto now = sys::Clock::now();
   const auto look =
@@ -108,6 +114,10 @@ milliseconds LeaseWaiter::retry_after() const {
     wait = std::min(wait, std::max(kFirstPause, std::chrono::ceil<milliseconds>(look - now)));
   }
   return wait;
+}
+
+std::size_t LeaseWaiter::position() const noexcept {
+  return state_->book->position(state_->record.number);
 }
 
 LeaseExplanation LeaseWaiter::explain() const {
@@ -139,7 +149,6 @@ std::vector<LeaseStatus> LeaseBook::leases() const { return impl_->leases(); }
 LeaseWaiter LeaseBook::request(const GpuRequest& request, LeaseOwner owner,
                                const std::vector<std::string>& held_by_ancestors) {
   check(request, held_by_ancestors, owner);
-  impl_->changes();  // watch before the first look, so that nothing falls between
   auto state = std::make_unique<LeaseWaiter::State>();
   state->book = impl_;
   state->request = request;

@@ -21,6 +21,8 @@ constexpr const char* kBook = "book";
 /// The book is held for microseconds; who waits longer waits for a stopped process.
 constexpr milliseconds kBookLimit{2000};
 constexpr milliseconds kDriverTimeout{2000};
+/// Of a longer queue, those behind need not be asked whether they want what is idle here.
+constexpr std::size_t kMostWanting = 256;
 constexpr milliseconds kFirstLook{5};
 constexpr milliseconds kLastLook{1000};
 
@@ -120,12 +122,13 @@ std::optional<std::vector<DeviceProcess>> LeaseBook::Impl::strangers(
   return processes;
 }
 
-allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_free) const {
+allocator::State LeaseBook::Impl::read_state(const std::vector<bool>& quarantined,
+                                             const std::vector<std::string>& as_free) const {
   allocator::State state(layout_);
   const auto now = sys::Clock::now();
   for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
     const auto stranger = strangers_.find(i);
-    if (is_quarantined(i)) {
+    if (quarantined[i]) {
       allocator::step(state, allocator::GpuLost{i}, now);
     } else if (!contains(as_free, inventory.devices[i].uuid) && is_leased(i)) {
       // Whose it is does not matter to a decision: each held GPU is a lease of its own.
@@ -138,47 +141,44 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<std::string>& as_
   return state;
 }
 
-bool LeaseBook::Impl::may_fit(const LeaseRecord& asked) const {
-  const auto request = waiting(asked, quarantined()).waiting;
-  return std::any_of(
-      request.alternatives.begin(), request.alternatives.end(), [&](Alternative alternative) {
-        std::erase_if(alternative.gpus, [&](const std::size_t gpu) { return is_leased(gpu); });
-        return policy::possible(machine_, alternative);
-      });
-}
-
 std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(const LeaseRecord& asked) {
   FAULT("lease.decide");
   const UniqueFd book = open_book();
-  // Most looks end here: to read the tickets of a thousand that wait takes milliseconds.
-  const bool fits = may_fit(asked);
-  if (!fits && asked.held.empty()) return std::nullopt;
-  const auto tickets = read_tickets();
-  if (!fits) {
-    // A quarantined GPU may be well again: whom it can serve then does not wait for ever.
-    const auto queue = queue_of(tickets, std::vector<bool>(inventory.devices.size()));
-    const auto circle = wait_graph::deadlock(machine_, queue, asked.number);
-    if (!circle.empty()) throw_deadlock(asked, circle, tickets);
-    return std::nullopt;
+  auto order = order_with(asked);
+  const auto without = quarantined();
+  auto state = read_state(without);
+  const auto mine = asking(waiting(asked, without));
+  // Most looks end here.
+  if (asked.held.empty() && !granted_next(state, mine)) return std::nullopt;
+  const bool nested =
+      std::any_of(order.begin(), order.end(), [](const QueuePlace& place) { return place.nested; });
+  if (!nested) {
+    const auto grant = serve(std::move(state), mine, std::move(order), without);
+    return grant ? take(*grant) : std::nullopt;
   }
-  auto state = read_state();
-  for (const auto& effect : add_queue(state, tickets)) {
-    const auto* grant = std::get_if<allocator::Grant>(&effect);
-    if (grant == nullptr || grant->request != asked.number) continue;
-    Granted granted{grant->alternative, grant->gpus, {}, {}};
-    for (const std::size_t gpu : grant->gpus) {
-      if (is_slice(inventory.devices[gpu].uuid)) {
-        granted.shared.push_back(directory_.try_lock(gpu_lock_name(gpu), Hold::kShared));
-        if (!granted.shared.back()) return std::nullopt;
-      }
-      UniqueFd lock = directory_.try_lock(lock_name(gpu));
-      if (!lock) return std::nullopt;  // taken by something that does not ask the book
-      granted.locks.push_back(std::move(lock));
-      FAULT("lease.locked");
-    }
-    return granted;
-  }
+  const auto tickets = read_tickets(order);
+  if (const auto grant = granted(add_queue(state, tickets), asked.number)) return take(*grant);
+  if (asked.held.empty()) return std::nullopt;
+  // A quarantined GPU may be well again: whom it can serve then does not wait for ever.
+  const auto queue = queue_of(tickets, std::vector<bool>(inventory.devices.size()));
+  const auto circle = wait_graph::deadlock(machine_, queue, asked.number);
+  if (!circle.empty()) throw_deadlock(asked, circle, tickets);
   return std::nullopt;
+}
+
+std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::take(const allocator::Grant& grant) {
+  Granted granted{grant.alternative, grant.gpus, {}, {}};
+  for (const std::size_t gpu : grant.gpus) {
+    if (is_slice(inventory.devices[gpu].uuid)) {
+      granted.shared.push_back(directory_.try_lock(gpu_lock_name(gpu), Hold::kShared));
+      if (!granted.shared.back()) return std::nullopt;
+    }
+    UniqueFd lock = directory_.try_lock(lock_name(gpu));
+    if (!lock) return std::nullopt;  // taken by something that does not ask the book
+    granted.locks.push_back(std::move(lock));
+    FAULT("lease.locked");
+  }
+  return granted;
 }
 
 bool LeaseBook::Impl::strangers_on(const Granted& granted, const LeaseOwner& owner) {
@@ -278,10 +278,11 @@ std::vector<LeaseStatus> LeaseBook::Impl::leases() {
 std::vector<LeaseDemand> LeaseBook::Impl::wanted(const std::vector<std::string>& held,
                                                  const std::vector<std::string>& leaving) {
   const UniqueFd book = open_book();
-  const auto tickets = read_tickets();
+  const auto tickets = read_tickets(read_order(), kMostWanting);
   if (tickets.empty()) return {};
+  const auto without_these = quarantined();
   const auto granted_with = [&](const std::vector<std::string>& as_free) {
-    auto state = read_state(as_free);
+    auto state = read_state(without_these, as_free);
     std::map<std::uint64_t, allocator::Grant> grants;
     for (const auto& effect : add_queue(state, tickets)) {
       if (const auto* grant = std::get_if<allocator::Grant>(&effect))

@@ -7,6 +7,7 @@
 // outside the book, with the GPUs' locks held.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "lease/lease_record.hpp"
 #include "lease/lock_directory.hpp"
 #include "lease/quarantine.hpp"
+#include "lease/queue_order.hpp"
 #include "lease/wait_graph.hpp"
 
 namespace ionian {
@@ -27,7 +29,6 @@ struct Lease::Locks {
 
 /// A live ticket: a file of the queue whose lock somebody holds.
 struct Ticket {
-  std::string name;
   LeaseRecord record;
   /// Returns it with "H100:2" for one wish, "[H100:2, any]" for several.
   [[nodiscard]] LeaseTicket public_view() const;
@@ -62,8 +63,9 @@ class LeaseBook::Impl {
   std::vector<Ticket> tickets();
   /// `asked` without a number is asked about as if it were to enter now.
   LeaseExplanation explain(const GpuRequest& request, LeaseRecord asked);
-  /// Returns how many waited when the queue was last read.
-  [[nodiscard]] int queue_length() const noexcept { return queue_length_; }
+  /// Returns how many stood before a request of this book when it looked last.
+  [[nodiscard]] std::size_t position(std::uint64_t number) const;
+  void forget(std::uint64_t number) { positions_.erase(number); }
   std::vector<LeaseDemand> wanted(const std::vector<std::string>& held,
                                   const std::vector<std::string>& leaving);
 
@@ -83,7 +85,9 @@ class LeaseBook::Impl {
   [[nodiscard]] Inventory inventory_now() const;
   void draining(const Lease& lease, const std::string& uuid, const std::string& left);
 
-  int changes() { return directory_.watch(); }
+  /// Returns -1 also while this book's requests are all far back in the queue: a thousand that wake
+  /// at every change would keep those in front from the processor.
+  int changes();
   void drain_changes();
   /// Returns how many changes were seen; a waiter that has seen fewer looks again soon.
   [[nodiscard]] std::uint64_t change_count() const noexcept { return change_count_; }
@@ -108,9 +112,36 @@ class LeaseBook::Impl {
   void add_quarantine(std::size_t device, LeaseStatus& status) const;
 
   UniqueFd open_book();
-  std::vector<Ticket> read_tickets();
+  /// Takes the locks of what was granted; nullopt if somebody has one that does not ask the book.
+  std::optional<Granted> take(const allocator::Grant& grant);
+  /// Returns the queue as it is written down, or, if that is lost, as the tickets have it.
+  std::vector<QueuePlace> read_order();
+  /// Returns the queue as the tickets have it, and writes it down.
+  std::vector<QueuePlace> find_order();
+  void write_order(const std::vector<QueuePlace>& order);
+  /// Returns the queue, with `asked` in it.
+  std::vector<QueuePlace> order_with(const LeaseRecord& asked);
+  /// Returns nullopt if the request has left the queue.
+  [[nodiscard]] std::optional<Ticket> read_ticket(const QueuePlace& place) const;
+  /// Returns the first `most` live tickets, and the nested ones of the rest.
+  [[nodiscard]] std::vector<Ticket> read_tickets(
+      const std::vector<QueuePlace>& order,
+      std::size_t most = std::numeric_limits<std::size_t>::max()) const;
+  [[nodiscard]] allocator::Waiting asking(const wait_graph::Request& request) const;
+  static std::optional<allocator::Grant> granted(const std::vector<allocator::Effect>& effects,
+                                                 std::uint64_t number);
+  /// Returns what `request` would be granted if it were the next to come.
+  static std::optional<allocator::Grant> granted_next(allocator::State state,
+                                                      const allocator::Waiting& request);
+  /// Returns what `mine` is granted behind those who came before. Opens their tickets one by one,
+  /// and no more once nothing is left for it: who gets nothing behind some gets nothing behind
+  /// more. For a queue without nested requests, which pass others.
+  std::optional<allocator::Grant> serve(allocator::State state, const allocator::Waiting& mine,
+                                        std::vector<QueuePlace> order,
+                                        const std::vector<bool>& without);
   /// Rebuilds the allocator's state from the locks; GPUs of `as_free` count as free.
-  allocator::State read_state(const std::vector<std::string>& as_free = {}) const;
+  allocator::State read_state(const std::vector<bool>& quarantined,
+                              const std::vector<std::string>& as_free = {}) const;
   [[nodiscard]] std::vector<bool> quarantined() const;  // by device
   /// `without`: devices, by index, that are of no use to anybody.
   [[nodiscard]] wait_graph::Request waiting(const LeaseRecord& record,
@@ -118,8 +149,6 @@ class LeaseBook::Impl {
   /// Returns the queue in the order in which it is served.
   [[nodiscard]] std::vector<wait_graph::Request> queue_of(const std::vector<Ticket>& tickets,
                                                           const std::vector<bool>& without) const;
-  /// Returns whether enough GPUs are free for some alternative, whoever else wants them.
-  [[nodiscard]] bool may_fit(const LeaseRecord& asked) const;
   [[noreturn]] void throw_deadlock(const LeaseRecord& asked,
                                    const std::vector<std::uint64_t>& circle,
                                    const std::vector<Ticket>& tickets) const;
@@ -147,7 +176,7 @@ class LeaseBook::Impl {
   std::shared_ptr<const allocator::Layout> layout_;  // of the same, as the allocator sees it
   std::map<std::size_t, Stranger> strangers_;
   std::uint64_t change_count_ = 0;
-  int queue_length_ = 0;
+  std::map<std::uint64_t, std::size_t> positions_;  // of this book's requests, by number
 };
 
 struct LeaseWaiter::State {
@@ -157,6 +186,9 @@ struct LeaseWaiter::State {
   UniqueFd ticket;
   std::chrono::milliseconds pause{1};
   std::uint64_t changes_seen = 0;
+  bool watching = false;
+
+  ~State() { book->forget(record.number); }
 };
 
 }  // namespace ionian

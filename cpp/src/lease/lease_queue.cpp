@@ -1,6 +1,7 @@
 // The queue of the lease book: tickets in, the order of service and explanations out.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdio>
 
 #include "base/fault.hpp"
@@ -13,6 +14,12 @@
 
 namespace ionian {
 namespace {
+
+constexpr const char* kOrderFile = "queue";
+/// So many who have left, found on the way, are worth writing the queue down anew.
+constexpr std::size_t kManyLeft = 16;
+/// So many are woken by every change; those behind look at intervals.
+constexpr std::size_t kInFront = 16;
 
 std::string ticket_name(std::size_t slot) {
   std::array<char, 32> name{};
@@ -29,19 +36,48 @@ bool serves(const std::string& device, const std::string& wished) {
 
 }  // namespace
 
-std::vector<Ticket> LeaseBook::Impl::read_tickets() {
-  std::vector<Ticket> tickets;
+std::vector<QueuePlace> LeaseBook::Impl::find_order() {
+  std::vector<QueuePlace> order;
   // Slots are taken from the lowest, so the first file that does not exist ends them.
   for (std::size_t slot = 0;; ++slot) {
-    const std::string name = ticket_name(slot);
-    const auto look = directory_.look(name);
+    const auto look = directory_.look(ticket_name(slot));
     if (!look) break;
     if (!look->held) continue;
-    if (auto record = LeaseRecord::parse(look->text)) tickets.push_back({name, std::move(*record)});
+    if (const auto record = LeaseRecord::parse(look->text))
+      order.push_back({record->number, slot, !record->held.empty()});
   }
-  std::sort(tickets.begin(), tickets.end(),
-            [](const Ticket& a, const Ticket& b) { return a.record.number < b.record.number; });
-  queue_length_ = static_cast<int>(tickets.size());
+  std::sort(order.begin(), order.end(),
+            [](const QueuePlace& a, const QueuePlace& b) { return a.number < b.number; });
+  write_order(order);
+  return order;
+}
+
+void LeaseBook::Impl::write_order(const std::vector<QueuePlace>& order) {
+  FAULT("lease.order");
+  directory_.replace(kOrderFile, to_string(order));
+}
+
+std::vector<QueuePlace> LeaseBook::Impl::read_order() {
+  const auto text = directory_.read(kOrderFile);
+  auto order = text ? parse_queue_order(*text) : std::nullopt;
+  return order ? std::move(*order) : find_order();
+}
+
+std::optional<Ticket> LeaseBook::Impl::read_ticket(const QueuePlace& place) const {
+  const auto look = directory_.look(ticket_name(place.slot));
+  if (!look || !look->held) return std::nullopt;
+  auto record = LeaseRecord::parse(look->text);
+  if (!record || record->number != place.number) return std::nullopt;  // the slot is another's
+  return Ticket{std::move(*record)};
+}
+
+std::vector<Ticket> LeaseBook::Impl::read_tickets(const std::vector<QueuePlace>& order,
+                                                  std::size_t most) const {
+  std::vector<Ticket> tickets;
+  for (const QueuePlace& place : order) {
+    if (tickets.size() >= most && !place.nested) continue;
+    if (auto ticket = read_ticket(place)) tickets.push_back(std::move(*ticket));
+  }
   return tickets;
 }
 
@@ -70,17 +106,98 @@ LeaseRecord LeaseBook::Impl::record_of(const GpuRequest& request, LeaseOwner own
 UniqueFd LeaseBook::Impl::enter(LeaseRecord& record) {
   FAULT("lease.enter");
   const UniqueFd book = open_book();
-  const auto tickets = read_tickets();
-  record.number = tickets.empty() ? 1 : tickets.back().record.number + 1;
+  auto order = read_order();
+  // Looked through for those who have left only when it has doubled: a thousand that come one after
+  // the other must not each open the tickets of all before.
+  if (order.size() >= kManyLeft && std::has_single_bit(order.size()))
+    std::erase_if(order, [this](const QueuePlace& place) { return !read_ticket(place); });
+  std::vector<bool> taken(order.size());
+  for (const QueuePlace& place : order) {
+    if (place.slot < taken.size()) taken[place.slot] = true;
+  }
+  record.number = order.empty() ? 1 : order.back().number + 1;
   for (std::size_t slot = 0;; ++slot) {
+    if (slot < taken.size() && taken[slot]) continue;
     const std::string name = ticket_name(slot);
     if (directory_.is_held(name)) continue;
     UniqueFd ticket = directory_.try_lock(name);
     if (!ticket) continue;
     FAULT("lease.ticket");
     LockDirectory::write(ticket, record.to_string());
+    positions_[record.number] = order.size();
+    order.push_back({record.number, slot, !record.held.empty()});
+    write_order(order);
     return ticket;
   }
+}
+
+std::vector<QueuePlace> LeaseBook::Impl::order_with(const LeaseRecord& asked) {
+  auto order = read_order();
+  const auto find = [&] {
+    return std::find_if(order.begin(), order.end(),
+                        [&](const QueuePlace& place) { return place.number == asked.number; });
+  };
+  if (find() == order.end()) order = find_order();  // somebody has lost us
+  positions_[asked.number] = static_cast<std::size_t>(find() - order.begin());
+  return order;
+}
+
+std::size_t LeaseBook::Impl::position(std::uint64_t number) const {
+  const auto found = positions_.find(number);
+  return found == positions_.end() ? 0 : found->second;
+}
+
+int LeaseBook::Impl::changes() {
+  const bool far =
+      !positions_.empty() && std::none_of(positions_.begin(), positions_.end(),
+                                          [](const auto& each) { return each.second < kInFront; });
+  return far ? -1 : directory_.watch();
+}
+
+allocator::Waiting LeaseBook::Impl::asking(const wait_graph::Request& request) const {
+  const auto& asked = request.waiting;
+  return {asked.request, asked.request, allocator::demand(*layout_, asked.alternatives)};
+}
+
+std::optional<allocator::Grant> LeaseBook::Impl::granted(
+    const std::vector<allocator::Effect>& effects, std::uint64_t number) {
+  for (const auto& effect : effects) {
+    const auto* grant = std::get_if<allocator::Grant>(&effect);
+    if (grant != nullptr && grant->request == number) return *grant;
+  }
+  return std::nullopt;
+}
+
+std::optional<allocator::Grant> LeaseBook::Impl::granted_next(allocator::State state,
+                                                              const allocator::Waiting& request) {
+  const auto effects = allocator::step(state, allocator::Request{request}, sys::Clock::now());
+  return granted(effects, request.request);
+}
+
+std::optional<allocator::Grant> LeaseBook::Impl::serve(allocator::State state,
+                                                       const allocator::Waiting& mine,
+                                                       std::vector<QueuePlace> order,
+                                                       const std::vector<bool>& without) {
+  std::size_t left = 0;
+  std::vector<allocator::Effect> effects;
+  auto grant = granted_next(state, mine);
+  for (QueuePlace& place : order) {
+    if (!grant || place.number >= mine.request) break;
+    const auto ticket = read_ticket(place);
+    if (!ticket) {
+      place.number = 0;
+      ++left;
+      continue;
+    }
+    const auto older = asking(waiting(ticket->record, without));
+    allocator::step(state, allocator::Request{older}, sys::Clock::now(), effects);
+    grant = granted_next(state, mine);
+  }
+  if (left >= kManyLeft) {
+    std::erase_if(order, [](const QueuePlace& place) { return place.number == 0; });
+    write_order(order);
+  }
+  return grant;
 }
 
 std::size_t LeaseBook::Impl::count_here(const Alternative& bound,
@@ -138,11 +255,8 @@ std::vector<allocator::Effect> LeaseBook::Impl::add_queue(
     allocator::State& state, const std::vector<Ticket>& tickets) const {
   std::vector<allocator::Effect> effects;
   // A request that needs a quarantined GPU claims nothing: the others must not stand idle.
-  for (const auto& [waiting, held] : queue_of(tickets, quarantined())) {
-    const allocator::Waiting asked{waiting.request, waiting.request,
-                                   allocator::demand(*layout_, waiting.alternatives)};
-    allocator::step(state, allocator::Request{asked}, sys::Clock::now(), effects);
-  }
+  for (const auto& each : queue_of(tickets, quarantined()))
+    allocator::step(state, allocator::Request{asking(each)}, sys::Clock::now(), effects);
   return effects;
 }
 
@@ -192,7 +306,7 @@ LeaseExplanation LeaseBook::Impl::explain(const GpuRequest& request, LeaseRecord
   const bool queued = asked.number != 0;
   if (!queued) asked.number = all.empty() ? 1 : all.back().record.number + 1;
   std::vector<Ticket> counted = all;
-  if (!queued) counted.push_back({"", asked});
+  if (!queued) counted.push_back({asked});
   std::vector<QueuedRequest> ahead;
   // A quarantined GPU is in its way, and will be well again.
   wait_graph::Request mine = waiting(asked, std::vector<bool>(inventory.devices.size()));
@@ -232,7 +346,7 @@ LeaseExplanation LeaseBook::Impl::explain(const GpuRequest& request, LeaseRecord
 
 std::vector<Ticket> LeaseBook::Impl::tickets() {
   const UniqueFd book = open_book();
-  return read_tickets();
+  return read_tickets(read_order());
 }
 
 }  // namespace ionian

@@ -12,6 +12,7 @@
 #include <span>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "base/fault.hpp"
 #include "base/syscall.hpp"
@@ -21,8 +22,9 @@
 namespace ionian {
 namespace {
 
-/// A lock file is a page of text at most; whatever else lies there is not read.
-constexpr std::size_t kLongestText = std::size_t{64} << 10;
+/// A lock file is a page of text at most, the order of the queue a dozen bytes for each request;
+/// whatever else lies there is not read.
+constexpr std::size_t kLongestText = std::size_t{256} << 10;
 constexpr std::chrono::microseconds kShortestPause{20};
 constexpr std::chrono::milliseconds kLongestPause{250};
 
@@ -193,6 +195,14 @@ void LockDirectory::write(const UniqueFd& lock, const std::string& text) {
   }
 }
 
+void LockDirectory::replace(const std::string& name, const std::string& text) {
+  const UniqueFd file = try_lock(name);
+  if (!file || ::ftruncate(file.get(), 0) != 0) return;
+  const ssize_t written = ::pwrite(file.get(), text.data(), text.size(), 0);
+  if (written != static_cast<ssize_t>(text.size()) && ::ftruncate(file.get(), 0) != 0)
+    log(LogLevel::kWarning, path_ + "/" + name + " could not be written");
+}
+
 std::optional<std::string> LockDirectory::read(const std::string& name) const {
   const UniqueFd file = open_file(name, O_RDONLY);
   if (!file) return std::nullopt;
@@ -234,24 +244,21 @@ std::vector<std::string> LockDirectory::names(const std::string& prefix) const {
 }
 
 int LockDirectory::watch() {
-  if (!watch_) {
-    watch_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-    const std::string self = "/proc/self/fd/" + std::to_string(directory_.get());
-    if (*watch_ &&
-        ::inotify_add_watch(watch_->get(), self.c_str(), IN_CLOSE_WRITE | IN_MODIFY) < 0) {
-      watch_->reset();
-    }
-    if (!*watch_)
-      log(LogLevel::kWarning, "no inotify watch is left: waiting for GPUs by looking at intervals");
-  }
-  return watch_->get();
+  if (watch_) return watch_.get();
+  watch_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  const std::string self = "/proc/self/fd/" + std::to_string(directory_.get());
+  if (watch_ && ::inotify_add_watch(watch_.get(), self.c_str(), IN_CLOSE_WRITE | IN_MODIFY) < 0)
+    watch_.reset();
+  if (!watch_ && !std::exchange(said_blind_, true))
+    log(LogLevel::kWarning, "no inotify watch is left: waiting for GPUs by looking at intervals");
+  return watch_.get();
 }
 
 bool LockDirectory::drain() {
-  if (!watch_ || !*watch_) return false;
+  if (!watch_) return false;
   bool any = false;
   alignas(8) std::array<char, 4096> buffer;  // NOLINT: filled by read
-  while (::read(watch_->get(), buffer.data(), buffer.size()) > 0) any = true;
+  while (::read(watch_.get(), buffer.data(), buffer.size()) > 0) any = true;
   return any;
 }
 

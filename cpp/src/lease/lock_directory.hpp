@@ -50,13 +50,16 @@ class LockDirectory {
 
   /// Replaces what the file of a held lock says.
   static void write(const UniqueFd& lock, const std::string& text);
+  /// Replaces what the file `name` says, which nobody holds; it is made if need be. If that cannot
+  /// be done, or the writer is killed, the file says nothing or a part. Throws as `try_lock` does.
+  void replace(const std::string& name, const std::string& text);
   /// Returns what the file says, nullopt if there is none.
   [[nodiscard]] std::optional<std::string> read(const std::string& name) const;
 
   /// Returns the names of files that begin with `prefix`, sorted.
   [[nodiscard]] std::vector<std::string> names(const std::string& prefix) const;
 
-  /// Returns a descriptor that is readable after a lock was released or written to; -1 if the
+  /// Returns a descriptor that is readable after a lock was released or written to; -1 while the
   /// kernel has no watch to give.
   int watch();
   /// Reads the events away. Returns whether there was one.
@@ -72,7 +75,8 @@ class LockDirectory {
   std::string path_;
   bool shared_;
   UniqueFd directory_;
-  std::optional<UniqueFd> watch_;
+  UniqueFd watch_;
+  bool said_blind_ = false;
 };
 
 }  // namespace ionian
