@@ -7,22 +7,10 @@ namespace {
 
 constexpr std::string_view kFirstLine = "ionian queue 1 ";
 constexpr std::string_view kNested = " nested";
-constexpr int kDigits = 16;
-constexpr int kBase = 16;
-
-/// FNV-1a: a writer can be killed between two pages.
-std::uint64_t checksum(std::string_view text) {
-  std::uint64_t hash = 14695981039346656037ULL;
-  for (const char c : text) {
-    hash ^= static_cast<unsigned char>(c);
-    hash *= 1099511628211ULL;
-  }
-  return hash;
-}
 
 template <class Integer>
-bool take_number(std::string_view& rest, Integer& value, int base = 10) {
-  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value, base);
+bool take_number(std::string_view& rest, Integer& value) {
+  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
   if (error != std::errc{}) return false;
   rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
   return true;
@@ -36,6 +24,19 @@ bool take(std::string_view& rest, std::string_view text) {
 
 }  // namespace
 
+/// FNV-1a, for a writer can be killed between two pages.
+std::string queue_checksum(std::string_view lines) {
+  std::uint64_t hash = 14695981039346656037ULL;
+  for (const char c : lines) {
+    hash ^= static_cast<unsigned char>(c);
+    hash *= 1099511628211ULL;
+  }
+  std::string digits(16, '0');
+  for (auto digit = digits.rbegin(); digit != digits.rend(); ++digit, hash >>= 4)
+    *digit = "0123456789abcdef"[hash & 15];
+  return digits;
+}
+
 std::string to_string(const std::vector<QueuePlace>& order) {
   std::string lines;
   for (const QueuePlace& place : order) {
@@ -43,21 +44,15 @@ std::string to_string(const std::vector<QueuePlace>& order) {
     if (place.nested) lines += kNested;
     lines += '\n';
   }
-  std::string sum(kDigits, '0');
-  const std::uint64_t hash = checksum(lines);
-  for (int i = 0; i < kDigits; ++i) {
-    const auto digit = static_cast<std::size_t>((hash >> (4 * (kDigits - 1 - i))) % kBase);
-    sum[static_cast<std::size_t>(i)] = "0123456789abcdef"[digit];
-  }
-  return std::string(kFirstLine) + sum + "\n" + lines;
+  return std::string(kFirstLine) + queue_checksum(lines) + "\n" + lines;
 }
 
 std::optional<std::vector<QueuePlace>> parse_queue_order(std::string_view text) {
-  std::uint64_t sum = 0;
-  if (!take(text, kFirstLine) || !take_number(text, sum, kBase) || !take(text, "\n")) {
-    return std::nullopt;
-  }
-  if (sum != checksum(text)) return std::nullopt;
+  const std::size_t head = text.find('\n');
+  if (head == std::string_view::npos) return std::nullopt;
+  std::string_view first = text.substr(0, head);
+  text.remove_prefix(head + 1);
+  if (!take(first, kFirstLine) || first != queue_checksum(text)) return std::nullopt;
   std::vector<QueuePlace> order;
   while (!text.empty()) {
     QueuePlace place;

@@ -20,6 +20,8 @@ struct QueuePlace {
 
 /// Returns the text of `order`, which is sorted by number.
 std::string to_string(const std::vector<QueuePlace>& order);
+/// Returns what stands before the lines in a text: 16 hexadecimal digits.
+std::string queue_checksum(std::string_view lines);
 /// Returns what the text says, sorted by number; nullopt unless it is whole and well-formed.
 std::optional<std::vector<QueuePlace>> parse_queue_order(std::string_view text);
 
