@@ -137,5 +137,32 @@ TEST(Message, EveryTruncation_IsRefused) {
   EXPECT_THROW(message::parse<message::StartWorker>(longer), ExecutionError);
 }
 
+template <class Message>
+Message through_the_wire(Message message) {
+  message::detail::Encoder encoder;
+  message.visit(encoder);
+  Frame frame;
+  frame.body = encoder.writer.take();
+  return message::parse<Message>(frame);
+}
+
+TEST(Message, ListsThatDoNotMatch_AreRefused) {
+  using message::Leased;
+  using message::Wanted;
+  for (const Leased& leased : {Leased{1, {"GPU-1", "GPU-2"}, {"A10G"}}, Leased{1, {"GPU-1"}, {}},
+                               Leased{1, {}, {"A10G"}}}) {
+    EXPECT_THROW(through_the_wire(leased), ExecutionError) << leased.types.size();
+  }
+  EXPECT_EQ(through_the_wire(Leased{1, {"GPU-1"}, {"A10G"}}).types[0], "A10G");
+  for (const Wanted& wanted : {Wanted{{1, 1}, {1}, {"GPU-1"}}, Wanted{{}, {1}, {"GPU-1"}},
+                               Wanted{{1}, {2}, {"GPU-1"}}, Wanted{{1}, {0}, {"GPU-1"}},
+                               // Together as many as there are, in 32 bits.
+                               Wanted{{1, 1}, {0xffffffff, 2}, {"GPU-1"}}}) {
+    EXPECT_THROW(through_the_wire(wanted), ExecutionError)
+        << wanted.counts.size() << ' ' << wanted.sizes.size() << ' ' << wanted.uuids.size();
+  }
+  EXPECT_EQ(through_the_wire(Wanted{{1, 1}, {2, 0}, {"GPU-1", "GPU-2"}}).uuids.size(), 2U);
+}
+
 }  // namespace
 }  // namespace ionian

@@ -277,11 +277,9 @@ void Executor::on_output(const message::Output& output) {
 void Executor::on_wanted(message::Wanted wanted) {
   wanted_.clear();
   auto uuid = std::make_move_iterator(wanted.uuids.begin());
-  for (std::size_t i = 0; i < std::min(wanted.counts.size(), wanted.sizes.size()); ++i) {
-    const auto left = std::make_move_iterator(wanted.uuids.end()) - uuid;
-    const auto size = std::min<std::ptrdiff_t>(wanted.sizes[i], left);
-    LeaseDemand demand{wanted.counts[i], {uuid, uuid + size}};
-    uuid += size;
+  for (std::size_t i = 0; i < wanted.counts.size(); ++i) {
+    LeaseDemand demand{wanted.counts[i], {uuid, uuid + wanted.sizes[i]}};
+    uuid += wanted.sizes[i];
     // The guardian may have spoken before it heard of those that go already.
     for (const auto& [id, worker] : workers_) {
       if (worker->phase == WorkerRecord::Phase::kStopping)
