@@ -78,6 +78,7 @@ std::size_t Executor::capacity(const Pool& pool) {
 }
 
 Pool* Executor::create_pool(PoolOptions options) {
+  check_process();
   if (options.gpu) {
     inventory();
     const std::lock_guard lock(inventory_mutex_);
@@ -92,7 +93,7 @@ Pool* Executor::create_pool(PoolOptions options) {
     for (const auto& item : pool.options.gpu->alternatives())
       pool.request.push_back(item.to_string());
   }
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   check_usable();
   const auto broken = broken_launchers_.find(pool.options.launcher);
   if (broken != broken_launchers_.end()) pool.broken = broken->second;
@@ -250,10 +251,9 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death,
                             : started       ? CallFailure::kWorkerDied
                                             : CallFailure::kNotStarted;
     if (try_again(call, why)) continue;
-    const std::string attempts =
-        call->attempts < 2
-            ? ""
-            : "\nall " + std::to_string(call->attempts) + " attempts of the call have failed";
+    const std::string attempts = call->attempts < 2 ? ""
+                                                    : "\nall " + std::to_string(call->attempts) +
+                                                          " attempts of the call have failed";
     if (!exited.gpu.empty()) {
       fail(call, gpu_unhealthy(pool.options.name, exited, attempts));
       continue;
