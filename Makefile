@@ -123,9 +123,11 @@ fuzz: $(CLANG) build/fuzz/build.ninja  ## every fuzz target for FUZZ_SECONDS
 # Lines and branches of what must be covered whole.
 COVERED := cpp/src/gpu/gpu_request_parser.cpp cpp/src/gpu/text.cpp cpp/src/gpu/visible_devices.cpp \
   cpp/src/exec/frame.cpp cpp/src/base/wire.cpp cpp/src/exec/message.hpp \
-  cpp/src/lease/lease_record.cpp cpp/src/lease/allocator.cpp cpp/src/lease/policy.cpp \
+  cpp/src/lease/lease_record.cpp cpp/src/lease/allocator.cpp cpp/src/lease/allocator_state.cpp \
+  cpp/src/lease/allocator_state.hpp cpp/src/lease/demand.cpp cpp/src/lease/policy.cpp \
   cpp/src/lease/satisfiable.cpp
 COVERING := gpu/gpu_test lease/lease_test exec/exec_test $(FUZZ_TARGETS:%=fuzz/replay_%)
+coverage: export CCACHE_BASEDIR :=  # llvm-cov must find the sources where they are
 coverage: $(CLANG) build/coverage/build.ninja  ## lines and branches of parser, decoder and allocator
 	cmake --build --preset coverage --target $(notdir $(COVERING))
 	@rm -rf build/coverage/profiles && mkdir -p build/coverage/profiles
@@ -140,6 +142,7 @@ coverage: $(CLANG) build/coverage/build.ninja  ## lines and branches of parser, 
 	done
 	@llvm-profdata merge -sparse build/coverage/profiles/*.profraw -o build/coverage/all.profdata
 	@llvm-cov report -instr-profile=build/coverage/all.profdata \
+	  build/coverage/tests_cpp/$(firstword $(COVERING)) \
 	  $(COVERING:%=-object build/coverage/tests_cpp/%) $(COVERED) | tee build/coverage/report.txt
 cppcheck:  ## cppcheck over the core, where it is installed
 	cppcheck --quiet --std=c++20 --enable=warning,performance,portability --inline-suppr \
