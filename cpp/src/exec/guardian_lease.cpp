@@ -11,6 +11,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+constexpr milliseconds kFirstLook{1};
+constexpr milliseconds kLastLook{1000};
+constexpr milliseconds kBlindLook{20};
+
 }  // namespace
 
 LeaseBook& Guardian::book() {
@@ -80,9 +84,13 @@ void Guardian::lease_changed() {
   for (auto& [id, worker] : workers_) {
     if (worker.phase == WorkerState::Phase::kQueued && worker.waiter) try_lease(worker);
   }
+  look_pause_ = kFirstLook;
   tell_wanted();
 }
 
+/// Tells the caller which of our GPUs others wait for, and sets when to look again: soon after a
+/// change, as it may be seen just before the kernel drops the lock, then seldom; often where the
+/// kernel does not say that there was one.
 void Guardian::tell_wanted() {
   std::vector<std::string> held;
   std::vector<std::string> leaving;
@@ -91,6 +99,8 @@ void Guardian::tell_wanted() {
     for (const auto& device : worker.lease.devices())
       (going ? leaving : held).push_back(device.uuid);
   }
+  look_at_ = held.empty() ? sys::TimePoint::max() : sys::Clock::now() + look_pause_;
+  look_pause_ = std::min(look_pause_ * 2, book_->changes() < 0 ? kBlindLook : kLastLook);
   const auto wanted = held.empty() ? std::vector<LeaseDemand>{} : book_->wanted(held, leaving);
   if (wanted.empty() && !told_wanted_) return;
   message::Wanted message;

@@ -233,17 +233,21 @@ std::vector<std::string> LockDirectory::names(const std::string& prefix) const {
   return found;
 }
 
-int LockDirectory::watch() {
-  if (!watch_) {
-    watch_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+UniqueFd LockDirectory::make_watch() const {
+  try {
+    FAULT("lease.watch");
+    UniqueFd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     const std::string self = "/proc/self/fd/" + std::to_string(directory_.get());
-    if (*watch_ &&
-        ::inotify_add_watch(watch_->get(), self.c_str(), IN_CLOSE_WRITE | IN_MODIFY) < 0) {
-      watch_->reset();
-    }
-    if (!*watch_)
-      log(LogLevel::kWarning, "no inotify watch is left: waiting for GPUs by looking at intervals");
+    if (watch && ::inotify_add_watch(watch.get(), self.c_str(), IN_CLOSE_WRITE | IN_MODIFY) >= 0)
+      return watch;
+  } catch (const Error&) {  // only a fault point's
   }
+  log(LogLevel::kWarning, "no inotify watch is left: waiting for GPUs by looking at intervals");
+  return {};
+}
+
+int LockDirectory::watch() {
+  if (!watch_) watch_ = make_watch();
   return watch_->get();
 }
 
