@@ -86,16 +86,30 @@ format: $(PACKAGE)  ## formats everything in place
 
 .PHONY: sanitize asan tsan
 sanitize: asan tsan  ## the C++ tests under the address, undefined-behaviour and thread sanitizers
+# What a sanitizer finds goes to build/<preset>/reports, also from guardians, launchers and workers, whose
+# ends a test need not notice: one report there is a failure.
 asan tsan: %: build/%/build.ninja
 	cmake --build --preset $@
-	ctest --preset $@ -j $(JOBS)
+	@rm -rf build/$@/reports && mkdir -p build/$@/reports
+	@ctest --preset $@ -j $(JOBS); ended=$$?; \
+	  if cat build/$@/reports/* 2>/dev/null; then echo "$@: see build/$@/reports"; exit 1; fi; \
+	  exit $$ended
 
-# Needs clang. FUZZ_SECONDS for each target; what is new goes to build/fuzz/corpus, a crash to
-# build/fuzz/crashes, for `build/fuzz/tests_cpp/fuzz/fuzz_<name> FILE`.
+# What fuzzing and coverage need beyond the rest; the file is a program that was linked with it.
+CLANG := build/.clang
+$(CLANG):
+	@mkdir -p $(@D)
+	@{ command -v llvm-profdata && command -v llvm-cov && echo 'int main() {}' \
+	    | clang++ -x c++ -fprofile-instr-generate -o $@ -; } >/dev/null 2>&1 || { \
+	  echo "make fuzz and make coverage need clang and llvm; as root: apt-get install clang" \
+	    "libclang-rt-dev llvm (names in Debian and Ubuntu)" >&2; exit 1; }
+
+# FUZZ_SECONDS for each target; what is new goes to build/fuzz/corpus, a crash to build/fuzz/crashes, for
+# `build/fuzz/tests_cpp/fuzz/fuzz_<name> FILE`.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(patsubst tests_cpp/fuzz/fuzz_%.cpp,%,$(wildcard tests_cpp/fuzz/fuzz_*.cpp))
 .PHONY: fuzz coverage cppcheck
-fuzz: build/fuzz/build.ninja  ## every fuzz target for FUZZ_SECONDS
+fuzz: $(CLANG) build/fuzz/build.ninja  ## every fuzz target for FUZZ_SECONDS
 	cmake --build --preset fuzz
 	@for name in $(FUZZ_TARGETS); do \
 	  mkdir -p build/fuzz/corpus/$$name build/fuzz/crashes; \
@@ -106,13 +120,15 @@ fuzz: build/fuzz/build.ninja  ## every fuzz target for FUZZ_SECONDS
 	    || { tail -n 40 build/fuzz/$$name.log; exit 1; }; \
 	  grep -E 'number_of_executed_units|peak_rss_mb' build/fuzz/$$name.log; \
 	done
-# Needs clang and llvm: lines and branches of what must be covered whole.
+# Lines and branches of what must be covered whole.
 COVERED := cpp/src/gpu/gpu_request_parser.cpp cpp/src/gpu/text.cpp cpp/src/gpu/visible_devices.cpp \
   cpp/src/exec/frame.cpp cpp/src/base/wire.cpp cpp/src/exec/message.hpp \
-  cpp/src/lease/lease_record.cpp cpp/src/lease/allocator.cpp cpp/src/lease/policy.cpp \
+  cpp/src/lease/lease_record.cpp cpp/src/lease/allocator.cpp cpp/src/lease/allocator_state.cpp \
+  cpp/src/lease/allocator_state.hpp cpp/src/lease/demand.cpp cpp/src/lease/policy.cpp \
   cpp/src/lease/satisfiable.cpp
 COVERING := gpu/gpu_test lease/lease_test exec/exec_test $(FUZZ_TARGETS:%=fuzz/replay_%)
-coverage: build/coverage/build.ninja  ## lines and branches of parser, decoder and allocator
+coverage: export CCACHE_BASEDIR :=  # llvm-cov must find the sources where they are
+coverage: $(CLANG) build/coverage/build.ninja  ## lines and branches of parser, decoder and allocator
 	cmake --build --preset coverage --target $(notdir $(COVERING))
 	@rm -rf build/coverage/profiles && mkdir -p build/coverage/profiles
 	@for name in $(FUZZ_TARGETS); do \
@@ -126,6 +142,7 @@ coverage: build/coverage/build.ninja  ## lines and branches of parser, decoder a
 	done
 	@llvm-profdata merge -sparse build/coverage/profiles/*.profraw -o build/coverage/all.profdata
 	@llvm-cov report -instr-profile=build/coverage/all.profdata \
+	  build/coverage/tests_cpp/$(firstword $(COVERING)) \
 	  $(COVERING:%=-object build/coverage/tests_cpp/%) $(COVERED) | tee build/coverage/report.txt
 cppcheck:  ## cppcheck over the core, where it is installed
 	cppcheck --quiet --std=c++20 --enable=warning,performance,portability --inline-suppr \

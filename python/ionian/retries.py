@@ -29,8 +29,9 @@ class Retries:
     ``max_delay``: seconds that no delay exceeds, 1 to 60.
 
     Tried again are exceptions of the body, a FunctionTimeoutError, and the death of the worker once
-    the body was entered: so the body is entered at most 1 + ``max_retries`` times. Not tried again
-    is what would fail the same way: InvalidError, values that cannot be sent, and what was cancelled.
+    the body was entered, also because its GPU failed (another GPU is used then, or the same once it
+    is well): so the body is entered at most 1 + ``max_retries`` times. Not tried again is what would
+    fail the same way: InvalidError, values that cannot be sent, and what was cancelled.
     """
 
     max_retries: int

@@ -2,7 +2,11 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <csignal>
+#include <functional>
+#include <thread>
+#include <vector>
 
 #include "support/run.hpp"
 
@@ -229,19 +233,50 @@ TEST_F(ExecutorFaultTest, HandleUsedInAForkedChild_IsAnErrorThere_AndTheParentGo
 #endif
   start();
   Pool* f = pool();
-  EXPECT_EQ(call(f, "echo x"), "x");
-  const pid_t child = ::fork();
-  if (child == 0) {
-    try {
-      submit(f, "echo x");
-    } catch (const ExecutionError&) {
-      ::_exit(42);
+  const auto group = std::make_shared<CallGroup>();
+  const CallPtr done = submit(f, "echo x", group);
+  EXPECT_EQ(result(done), "x");
+  const std::vector<std::function<void()>> uses{
+      [&] { submit(f, "echo x"); },
+      [&] { executor->wait(*done, sys::Clock::now()); },
+      [&] { executor->take(*group, 1); },
+      [&] { executor->watch(done, 0); },
+      [&] { executor->unwatch(done, 0); },
+      [&] { executor->cancel(done, false); },
+      [&] { static_cast<void>(executor->workers(f)); },
+      [&] { static_cast<void>(executor->queued(f)); },
+      [&] { executor->inventory(); },
+      [&] { executor->start_launcher({}); },
+      [&] { pool(); },
+      [&] { executor->stop(); },
+  };
+  // A child often gets the executor's lock as this thread held it, and nobody gives it back there.
+  std::atomic<bool> end = false;
+  std::thread inside([&] {
+    while (!end) static_cast<void>(executor->workers(f));
+  });
+  for (int round = 0; round < 50 && !HasFailure(); ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(10);
+      for (std::size_t i = 0; i < uses.size(); ++i) {
+        try {
+          uses[i]();
+          ::_exit(static_cast<int>(i));
+        } catch (const ExecutionError&) {
+        }
+      }
+      executor->close(0ms);
+      bool closed = false;
+      ::_exit(!executor->next_event(sys::TimePoint::max(), closed) && closed ? 42 : 43);
     }
-    ::_exit(1);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status)) << "the child hung: signal " << WTERMSIG(status);
+    EXPECT_EQ(WEXITSTATUS(status), 42) << "of that use the child heard nothing";
   }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  EXPECT_EQ(WEXITSTATUS(status), 42);
+  end = true;
+  inside.join();
   EXPECT_EQ(call(f, "echo still"), "still");
 }
 

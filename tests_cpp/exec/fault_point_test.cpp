@@ -214,6 +214,25 @@ INSTANTIATE_TEST_SUITE_P(
                       Moment{"Answered", "channel.replied:1:crash:1:1", Outcome::kAnswer}),
     [](const auto& moment) { return std::string(moment.param.name); });
 
+// ---- a kernel that does not say when locks change
+// -------------------------------------------------
+
+class BlindTest : public testing::RunTest {};
+
+TEST_F(BlindTest, IdleWorkerGivesWay_AlsoWhereNoInotifyWatchIsLeft) {
+  const testing::TemporaryDirectory hits;
+  ::setenv("IONIAN_FAULT", "lease.watch:1:errno=24:1000", 1);
+  ::setenv("IONIAN_FAULT_HITS", hits.path().c_str(), 1);
+  start("A10G:2");
+  ::unsetenv("IONIAN_FAULT");
+  ::unsetenv("IONIAN_FAULT_HITS");
+  EXPECT_EQ(call(pool("A10G"), "echo one"), "one");
+  PoolOptions options;
+  options.name = "both";
+  EXPECT_EQ(call(pool("A10G:2", options), "echo both"), "both");
+  EXPECT_FALSE(std::filesystem::is_empty(hits.path()));
+}
+
 }  // namespace
 }  // namespace ionian
 #endif

@@ -71,6 +71,49 @@ TEST(FrameDecoder, OversizedOrForeignHeader_IsRefused) {
   }
 }
 
+TEST(FrameDecoder, FrameOverTheLimits_IsRefusedOnBothSides) {
+  const std::size_t most = FrameDecoder::kMaxFds;
+  EXPECT_NO_THROW(FrameDecoder::encode(1, "", most));
+  EXPECT_THROW(FrameDecoder::encode(1, "", most + 1), ExecutionError);
+  EXPECT_THROW(FrameDecoder::encode(1, std::string(FrameDecoder::kMaxBody + 1U, 'x'), 0),
+               ExecutionError);
+  std::string announced = FrameDecoder::encode(1, "", most);
+  ++announced[6];
+  FrameDecoder decoder;
+  decoder.push(announced);
+  EXPECT_THROW(static_cast<void>(decoder.next()), ExecutionError);
+}
+
+TEST(FrameDecoder, ManyFramesAtOnce_AreGivenOneByOne) {
+  std::string stream;
+  for (int i = 0; i < 3; ++i)
+    stream += FrameDecoder::encode(1, std::string(1 << 20, static_cast<char>('a' + i)), 0);
+  FrameDecoder decoder;
+  decoder.push(stream);  // what has been given is let go before the end is there
+  for (const char letter : {'a', 'b', 'c'}) EXPECT_EQ(decoder.next()->body[0], letter);
+  EXPECT_FALSE(decoder.next());
+}
+
+TEST(FrameSocket, ThatIsClosed_SendsNothingAndIsNoError) {
+  auto [a, b] = sys::socket_pair();
+  FrameSocket socket(std::move(a));
+  socket.close();
+  socket.send(1, "nobody");
+  EXPECT_EQ(socket.unsent(), 0U);
+  FrameSocket other(std::move(b));
+  EXPECT_FALSE(other.receive());
+}
+
+TEST(FrameSocket, DescriptorThatIsNone_IsAnErrorAndNothingIsSent) {
+  auto [a, b] = sys::socket_pair();
+  FrameSocket sender(std::move(a));
+  EXPECT_THROW(sender.send(1, "x", {-1}), SystemError);
+  EXPECT_EQ(sender.unsent(), 0U);
+  FrameSocket receiver(std::move(b));
+  EXPECT_TRUE(receiver.receive());
+  EXPECT_FALSE(receiver.next());
+}
+
 TEST(FrameSocket, MessageWithDescriptors_ArrivesWithThemInOrder) {
   auto [a, b] = sys::socket_pair();
   FrameSocket sender(std::move(a));
@@ -135,6 +178,37 @@ TEST(Message, EveryTruncation_IsRefused) {
   Frame longer;
   longer.body = body + "x";
   EXPECT_THROW(message::parse<message::StartWorker>(longer), ExecutionError);
+}
+
+template <class Message>
+Message through_the_wire(Message message) {
+  message::detail::Encoder encoder;
+  message.visit(encoder);
+  Frame frame;
+  frame.body = encoder.writer.take();
+  return message::parse<Message>(frame);
+}
+
+TEST(Message, WhoStoppedTheRun_SurvivesTheWire) {
+  EXPECT_EQ(through_the_wire(message::Stopped{"by ada"}).text, "by ada");
+}
+
+TEST(Message, ListsThatDoNotMatch_AreRefused) {
+  using message::Leased;
+  using message::Wanted;
+  for (const Leased& leased : {Leased{1, {"GPU-1", "GPU-2"}, {"A10G"}}, Leased{1, {"GPU-1"}, {}},
+                               Leased{1, {}, {"A10G"}}}) {
+    EXPECT_THROW(through_the_wire(leased), ExecutionError) << leased.types.size();
+  }
+  EXPECT_EQ(through_the_wire(Leased{1, {"GPU-1"}, {"A10G"}}).types[0], "A10G");
+  for (const Wanted& wanted : {Wanted{{1, 1}, {1}, {"GPU-1"}}, Wanted{{}, {1}, {"GPU-1"}},
+                               Wanted{{1}, {2}, {"GPU-1"}}, Wanted{{1}, {0}, {"GPU-1"}},
+                               // Together as many as there are, in 32 bits.
+                               Wanted{{1, 1}, {0xffffffff, 2}, {"GPU-1"}}}) {
+    EXPECT_THROW(through_the_wire(wanted), ExecutionError)
+        << wanted.counts.size() << ' ' << wanted.sizes.size() << ' ' << wanted.uuids.size();
+  }
+  EXPECT_EQ(through_the_wire(Wanted{{1, 1}, {2, 0}, {"GPU-1", "GPU-2"}}).uuids.size(), 2U);
 }
 
 }  // namespace

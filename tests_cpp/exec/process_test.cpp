@@ -49,6 +49,11 @@ TEST(Process, ProgramThatDoesNotExist_IsAnErrorHereAndLeavesNoChild) {
   EXPECT_TRUE(process::children().empty());
 }
 
+TEST(Process, ProgramWithoutAName_IsRefusedBeforeAnythingIsForked) {
+  EXPECT_THROW(process::start({{}, {}, ""}), InvalidError);
+  EXPECT_TRUE(process::children().empty());
+}
+
 TEST(Process, Variable_IsReplacedNotRepeated) {
   std::vector<std::string> env{"A=1", "AB=2", "A=3"};
   process::set_variable(env, "A", "9");

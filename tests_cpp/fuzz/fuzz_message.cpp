@@ -17,7 +17,7 @@ using ionian::fuzz::require;
 
 using All = std::tuple<Hello, StartLauncher, StartWorker, StopWorker, ReleaseWorker, Shutdown,
                        LauncherReady, LauncherFailed, Waiting, Leased, LeaseFailed, Forked, Exited,
-                       Output, Wanted, Setup, Fork, Ready, Failed>;
+                       Output, Wanted, Setup, Fork, Ready, Failed, GpuNotice, Stopped>;
 
 template <class Message>
 void check(const ionian::Frame& frame) {

@@ -229,8 +229,42 @@ TEST_F(AllocatorTest, EventsThatDoNotApplyChangeNothing) {
     EXPECT_THAT(say(event), IsEmpty());
     EXPECT_EQ(state->gpu(0), GpuState::kLeased);
   }
+  EXPECT_THAT(request(1, {"any"}), IsEmpty()) << "a request that comes twice";
+  EXPECT_EQ(state->leases() + state->waiting(), 1U);
   say(Release{1});
   EXPECT_THAT(say(Release{1}), IsEmpty()) << "a release that comes twice";
+}
+
+TEST_F(AllocatorTest, ARequestForNoGpuOrForGpusThatAreNotThereIsRejected) {
+  machine(machines::one_a10g());
+  for (const Alternative& alternative :
+       {Alternative{"A10G", 0, {0}}, Alternative{"A10G", 1, {}}, Alternative{"A10G", 1, {1, 99}}}) {
+    EXPECT_THAT(say(Request{{1, 1, demand(state->layout(), {alternative})}}),
+                ElementsAre(Reject{1}));
+  }
+  EXPECT_THAT(say(Request{{1, 1, nullptr}}), ElementsAre(Reject{1}));
+  EXPECT_THAT(say(Request{{1, 1, demand(state->layout(), {{"A10G", 1, {99, 0}}})}}),
+              ElementsAre(Grant{1, 0, {0}}))
+      << "a GPU that is not there does not spoil one that is";
+}
+
+TEST_F(AllocatorTest, OnlyWhatIsLeasedHasAHolder) {
+  machine(machines::workstation_2x4090());
+  request(7, {"RTX4090"});
+  EXPECT_EQ(state->holder(0), 7U);
+  EXPECT_EQ(state->holder(1), 0U);
+  EXPECT_THAT(state->gpus_of(7), ElementsAre(0));
+  EXPECT_THAT(state->gpus_of(8), IsEmpty());
+  say(Release{7});
+  EXPECT_EQ(state->holder(0), 0U) << "it drains";
+  EXPECT_EQ(state->drains_until(0), now + kDrainLimit);
+}
+
+TEST_F(AllocatorTest, ItsMemoryGrowsWithTheMachine) {
+  machine(machines::one_a10g());
+  const std::size_t one = state->bytes();
+  machine(machines::dgx_h100());
+  EXPECT_GT(state->bytes(), one);
 }
 
 }  // namespace

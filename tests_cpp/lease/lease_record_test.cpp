@@ -59,6 +59,16 @@ TEST(LeaseRecord, FieldsOfLaterVersionsAreSkipped) {
   EXPECT_EQ(LeaseRecord::parse("ionian 1\npid 5\ncolour blue\n")->owner.pid, 5);
 }
 
+TEST(LeaseRecord, AStrangersFileCannotMakeUsKeepMoreThanItsShare) {
+  std::string text = "ionian 1\n";
+  for (int i = 0; i < 1000; ++i) text += "caller a\nheld GPU-a\nwish any\n";
+  const auto read = LeaseRecord::parse(text);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->owner.callers.size(), 256U);
+  EXPECT_EQ(read->held.size(), 256U);
+  EXPECT_EQ(read->wishes.size(), 64U);
+}
+
 TEST(LeaseRecord, EveryTruncationIsReadWithoutHarm) {
   const std::string text = record().to_string();
   for (std::size_t size = 0; size < text.size(); ++size) {

@@ -20,7 +20,7 @@ function(mutant name file from to)
     ionian_test_support allocator_simulation ionian_lease)
   add_test(NAME Mutant.${name} COMMAND mutant_${name}
     --events 1000000 --threads 1 --expect-violation)
-  set_tests_properties(Mutant.${name} PROPERTIES TIMEOUT 120)
+  set_tests_properties(Mutant.${name} PROPERTIES TIMEOUT ${IONIAN_TEST_TIMEOUT})
 endfunction()
 
 mutant(drop_drain allocator.cpp

@@ -31,6 +31,16 @@ TEST(Satisfiable, SaysWhatExistsAndTheNearestThatWouldFit) {
   EXPECT_THAT(refusal(machines::one_a10g(), {"B200"}), HasSubstr("--gpu-match pretend"));
 }
 
+TEST(Satisfiable, WhereNoGpuIsOfThatModel_TheMostFrequentOneIsNamed) {
+  EXPECT_THAT(refusal(machines::mixed(), {"B200:2"}), HasSubstr("ask for \"A10G:2\""));
+}
+
+TEST(Satisfiable, WhoPretendsAlreadyIsNotToldToPretend) {
+  const auto text = refusal(machines::one_a10g(), {"B200:2"}, GpuMatch::kPretend);
+  EXPECT_THAT(text, HasSubstr("ask for \"A10G\""));
+  EXPECT_EQ(text.find("pretend"), std::string::npos) << text;
+}
+
 TEST(Satisfiable, TheFirstLineIsShort) {
   const auto text = refusal(machines::one_a10g(), {"H100:8", "A100-80GB:4"});
   EXPECT_LT(text.find('\n'), 200U);
@@ -46,6 +56,7 @@ TEST(Satisfiable, NoGpuAtAll_SaysWhyAndWhatToDo) {
   const auto text = refusal(none, {"any"});
   EXPECT_THAT(text, HasSubstr("not found"));
   EXPECT_THAT(text, HasSubstr("--simulate \"A10G:1\""));
+  EXPECT_THAT(refusal(none, {"H100:2"}), HasSubstr("--simulate \"H100:2\""));
 }
 
 TEST(Satisfiable, WhatNeedsAGpuInTroubleIsImpossibleNow_NotForEver) {

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from fakes import MIG, A, B, Driver, build, gpu
+from fakes import MIG, A, B, C, D, Driver, build, gpu
 
 import ionian
 from ionian import _core, exception
@@ -136,6 +136,90 @@ def test_a_worker_on_a_failed_gpu_that_had_not_begun_the_call_is_replaced_silent
         with pytest.raises(exception.GpuUnhealthyError):
             held.call.get(timeout=60)
         assert behind.get(timeout=60) in (A, B)
+
+
+@app.function(gpu="A10G", retries=ionian.Retries(max_retries=2, initial_delay=0), serialized=True)
+def hold_again(entered: str, end: str) -> str:
+    """Writes a line into ``entered``, then runs until the file ``end`` is there."""
+    import time
+
+    uuid = os.environ["CUDA_VISIBLE_DEVICES"]
+    with open(entered, "a") as file:
+        file.write(uuid + "\n")
+    while not os.path.exists(end):
+        time.sleep(0.005)
+    return uuid
+
+
+class Attempts:
+    """A call with two retries that is under way, and the GPUs on which its body was entered."""
+
+    def __init__(self, driver: Driver, path: pathlib.Path) -> None:
+        self.driver = driver
+        self.entered = path / "entered"
+        self.entered.touch()
+        self.end = path / "end"
+        self.call = hold_again.spawn(str(self.entered), str(self.end))
+
+    def uuids(self) -> list[str]:
+        return self.entered.read_text().splitlines()
+
+    def fail(self, attempt: int) -> None:
+        """Waits for an attempt, 1 for the first, and fails the GPU that it runs on."""
+        wait_until(lambda: len(self.uuids()) == attempt, f"attempt {attempt} begins")
+        uuid = self.uuids()[-1]
+        wait_until(lambda: self.driver.watches(uuid), "the guardian watches the GPU")
+        self.driver.report(uuid, 79)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_call_whose_gpu_fails_is_tried_again_on_another_gpu(driver, tmp_path, failures):
+    driver.say(gpu(A) + gpu(B) + gpu(C))
+    with app.run():
+        attempts = Attempts(driver, tmp_path)
+        for attempt in range(1, failures + 1):
+            attempts.fail(attempt)
+        wait_until(lambda: len(attempts.uuids()) == failures + 1, "the next attempt begins")
+        attempts.end.touch()
+        assert attempts.call.get(timeout=60) == attempts.uuids()[-1]
+    used = attempts.uuids()
+    assert len(used) == failures + 1
+    assert len(set(used)) == failures + 1, "a GPU that failed was used again"
+    assert {uuid for uuid, each in states().items() if each.state == "quarantined"} == set(
+        used[:-1]
+    )
+
+
+def test_a_call_whose_gpu_fails_each_time_is_entered_once_and_for_each_retry(driver, tmp_path):
+    driver.say(gpu(A) + gpu(B) + gpu(C) + gpu(D))
+    with app.run():
+        attempts = Attempts(driver, tmp_path)
+        for attempt in (1, 2, 3):
+            attempts.fail(attempt)
+        with pytest.raises(exception.GpuUnhealthyError, match="all 3 attempts") as raised:
+            attempts.call.get(timeout=60)
+        assert raised.value.uuid == attempts.uuids()[-1]
+        attempts.end.touch()
+        [left] = {A, B, C, D} - set(attempts.uuids())
+        assert where.remote() == left
+    assert len(attempts.uuids()) == 3
+
+
+def test_a_call_whose_only_gpu_failed_is_tried_again_when_the_gpu_is_well(
+    driver, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("IONIAN_PROBE_PAUSES", "0.1")
+    driver.say(gpu(A))
+    with app.run():
+        attempts = Attempts(driver, tmp_path)
+        driver.say(gpu(A, remap_pending=1))  # it stays ill
+        attempts.fail(1)
+        wait_until(lambda: states()[A].state == "quarantined", "the failure is seen")
+        assert attempts.uuids() == [A]
+        attempts.end.touch()
+        driver.say(gpu(A))
+        assert attempts.call.get(timeout=60) == A
+    assert attempts.uuids() == [A, A]
 
 
 def test_a_mig_instance_that_is_gone_ends_its_call(driver, tmp_path):

@@ -52,7 +52,7 @@ CallGroup::CallGroup(int fd)
 }
 
 void Executor::watch(const CallPtr& call, int fd) {
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   if (call->state == Call::State::kDone) return write_one(fd);
   UniqueFd mine(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
   if (!mine) throw_errno("duplicate an eventfd", errno);
@@ -60,7 +60,7 @@ void Executor::watch(const CallPtr& call, int fd) {
 }
 
 void Executor::unwatch(const CallPtr& call, int fd) {
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   call->watchers.erase(fd);
 }
 
@@ -78,7 +78,7 @@ Executor::Executor(ExecutorOptions options)
 }
 
 Executor::~Executor() {
-  if (fork_guard::generation() != fork_generation_) {
+  if (forked()) {
     // In a forked child neither thread exists, and the guardian is the parent's.
     control_.detach();
     pump_.detach();
@@ -87,12 +87,23 @@ Executor::~Executor() {
   close(milliseconds(0));
 }
 
+bool Executor::forked() const noexcept { return fork_guard::generation() != fork_generation_; }
+
+void Executor::check_process() const {
+  if (!forked()) return;
+  throw ExecutionError("[executor] this handle belongs to the process that made it (run " +
+                       run_id_.substr(0, 8) +
+                       "), not to a child forked from it; open app.run() here");
+}
+
+/// Takes the lock for a caller. A forked child may have got it locked by a thread that is not
+/// there.
+Executor::Lock Executor::enter() {
+  check_process();
+  return Lock(mutex_);
+}
+
 void Executor::check_usable() const {
-  if (fork_guard::generation() != fork_generation_) {
-    throw ExecutionError("[executor] this handle belongs to the process that made it (run " +
-                         run_id_.substr(0, 8) +
-                         "), not to a child forked from it; open app.run() here");
-  }
   if (!stopped_.empty())
     throw ExecutionError("[executor] the run was stopped " + stopped_ + "; open app.run() again");
   if (state_ != State::kOpen)
@@ -107,7 +118,7 @@ CallPtr Executor::submit(Pool* pool, const Payload& payload, std::shared_ptr<Cal
   call->group = std::move(group);
   call->attended = borrow;
   call->borrowed = payload;
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   check_usable();
   if (pool->broken) std::rethrow_exception(pool->broken);
   call->id = next_call_++;
@@ -349,7 +360,7 @@ nanoseconds Executor::spin_time() const {
 
 bool Executor::wait(const Waitable& target, sys::TimePoint deadline) {
   auto& waitable = const_cast<Waitable&>(target);
-  Lock lock(mutex_);
+  Lock lock = enter();
   for (;;) {
     if (target.ready()) return true;
     if (leading_) {
@@ -410,7 +421,7 @@ void Executor::pump_loop() {
 }
 
 std::vector<CallPtr> Executor::take(CallGroup& group, std::size_t limit) {
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   std::vector<CallPtr> taken;
   if (group.done.empty()) pump();
   while (!group.done.empty() && taken.size() < limit) {
@@ -422,7 +433,7 @@ std::vector<CallPtr> Executor::take(CallGroup& group, std::size_t limit) {
 }
 
 void Executor::cancel(std::span<const CallPtr> calls, bool terminate) {
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   // Those that wait first and those that run last, so that none begins while others end.
   std::vector<CallPtr> sent;
   bool any = false;
@@ -468,12 +479,12 @@ void Executor::cancel_one(const CallPtr& call, bool terminate) {
 }
 
 std::size_t Executor::workers(const Pool* pool) {
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   return pool->workers.size();
 }
 
 std::size_t Executor::queued(const Pool* pool) {
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   return pool->queue.size();
 }
 

@@ -117,6 +117,8 @@ class Pool {
   std::exception_ptr broken;        // its launcher failed: every call gets this
 };
 
+/// In a child forked from the process that made it, every function throws ExecutionError at once;
+/// but `close` does nothing, and `next_event` says that there are no more.
 class Executor {
  public:
   /// Starts the guardian and the two threads. Throws if the guardian cannot be started.
@@ -154,8 +156,7 @@ class Executor {
   [[nodiscard]] std::size_t workers(const Pool* pool);
   [[nodiscard]] std::size_t queued(const Pool* pool);
   /// Waits for an event; nullopt once the executor is closed and all have been taken, or at
-  /// `deadline`
-  /// (`closed` tells which).
+  /// `deadline` (`closed` tells which).
   std::optional<ExecutorEvent> next_event(sys::TimePoint deadline, bool& closed);
 
   /// Kills every worker now; calls in flight fail.
@@ -169,6 +170,9 @@ class Executor {
   enum class State { kOpen, kClosing, kClosed };
 
   // executor.cpp
+  [[nodiscard]] bool forked() const noexcept;
+  void check_process() const;
+  Lock enter();
   void check_usable() const;
   void complete(const CallPtr& call);
   void fail(const CallPtr& call, std::exception_ptr why);

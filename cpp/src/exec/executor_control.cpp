@@ -64,6 +64,7 @@ std::optional<std::string> outer_visible_devices() {
 }  // namespace
 
 const Inventory& Executor::inventory() {
+  check_process();
   const std::lock_guard lock(inventory_mutex_);
   if (!book_) {
     InventoryOptions options = InventoryOptions::from_environment();
@@ -121,7 +122,7 @@ void Executor::start_guardian() {
 std::uint32_t Executor::start_launcher(LauncherOptions options) {
   const auto visible = outer_visible_devices();
   process::set_variable(options.env, "IONIAN_VISIBLE_DEVICES", visible.value_or("all"));
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   check_usable();
   const std::uint32_t id = next_launcher_++;
   const auto& kept = launchers_[id] = std::move(options);
@@ -277,11 +278,9 @@ void Executor::on_output(const message::Output& output) {
 void Executor::on_wanted(message::Wanted wanted) {
   wanted_.clear();
   auto uuid = std::make_move_iterator(wanted.uuids.begin());
-  for (std::size_t i = 0; i < std::min(wanted.counts.size(), wanted.sizes.size()); ++i) {
-    const auto left = std::make_move_iterator(wanted.uuids.end()) - uuid;
-    const auto size = std::min<std::ptrdiff_t>(wanted.sizes[i], left);
-    LeaseDemand demand{wanted.counts[i], {uuid, uuid + size}};
-    uuid += size;
+  for (std::size_t i = 0; i < wanted.counts.size(); ++i) {
+    LeaseDemand demand{wanted.counts[i], {uuid, uuid + wanted.sizes[i]}};
+    uuid += wanted.sizes[i];
     // The guardian may have spoken before it heard of those that go already.
     for (const auto& [id, worker] : workers_) {
       if (worker->phase == WorkerRecord::Phase::kStopping)
@@ -377,6 +376,8 @@ void Executor::emit(ExecutorEvent event) {
 }
 
 std::optional<ExecutorEvent> Executor::next_event(sys::TimePoint deadline, bool& closed) {
+  closed = forked();
+  if (closed) return std::nullopt;
   Lock lock(events_mutex_);
   events_changed_.wait_until(lock, deadline, [this] { return !events_.empty() || events_closed_; });
   closed = events_.empty() && events_closed_;
@@ -394,11 +395,12 @@ std::optional<ExecutorEvent> Executor::next_event(sys::TimePoint deadline, bool&
 }
 
 void Executor::stop() {
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   if (guardian_) message::send(guardian_, message::Shutdown{0});
 }
 
 void Executor::close(milliseconds grace) {
+  if (forked()) return;
   {
     const Lock lock(mutex_);
     if (state_ != State::kOpen) return;

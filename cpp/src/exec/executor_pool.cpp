@@ -23,12 +23,14 @@ std::string signal_name(int signal) {
 }
 
 /// Returns what the call that ran gets when a GPU failed under it.
-std::exception_ptr gpu_unhealthy(const std::string& pool, const message::Exited& exited) {
+std::exception_ptr gpu_unhealthy(const std::string& pool, const message::Exited& exited,
+                                 const std::string& attempts) {
   std::string text =
       "[" + pool + "] " + exited.gpu + " failed while it ran the function: " + exited.gpu_fault +
       "\nthe worker was ended and the GPU is quarantined: the next call gets another "
       "GPU, or waits until this one is well";
   if (!exited.gpu_action.empty()) text += "\nnext: " + exited.gpu_action;
+  text += attempts;
   return std::make_exception_ptr(GpuUnhealthyError(
       text, {exited.gpu_uuid, exited.gpu, exited.xid, exited.gpu_fault, exited.gpu_action}));
 }
@@ -76,6 +78,7 @@ std::size_t Executor::capacity(const Pool& pool) {
 }
 
 Pool* Executor::create_pool(PoolOptions options) {
+  check_process();
   if (options.gpu) {
     inventory();
     const std::lock_guard lock(inventory_mutex_);
@@ -90,7 +93,7 @@ Pool* Executor::create_pool(PoolOptions options) {
     for (const auto& item : pool.options.gpu->alternatives())
       pool.request.push_back(item.to_string());
   }
-  const Lock lock(mutex_);
+  const Lock lock = enter();
   check_usable();
   const auto broken = broken_launchers_.find(pool.options.launcher);
   if (broken != broken_launchers_.end()) pool.broken = broken->second;
@@ -248,15 +251,16 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death,
                             : started       ? CallFailure::kWorkerDied
                                             : CallFailure::kNotStarted;
     if (try_again(call, why)) continue;
-    WorkerDeath mine = death;
-    mine.started = started;
+    const std::string attempts = call->attempts < 2 ? ""
+                                                    : "\nall " + std::to_string(call->attempts) +
+                                                          " attempts of the call have failed";
     if (!exited.gpu.empty()) {
-      fail(call, gpu_unhealthy(pool.options.name, exited));
+      fail(call, gpu_unhealthy(pool.options.name, exited, attempts));
       continue;
     }
-    std::string text = describe(mine);
-    if (call->attempts > 1)
-      text += "\nall " + std::to_string(call->attempts) + " attempts of the call have failed";
+    WorkerDeath mine = death;
+    mine.started = started;
+    const std::string text = describe(mine) + attempts;
     fail(call, exited.out_of_memory
                    ? std::make_exception_ptr(WorkerOutOfMemoryError(text, std::move(mine)))
                    : std::make_exception_ptr(WorkerDiedError(text, std::move(mine))));

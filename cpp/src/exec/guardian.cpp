@@ -57,7 +57,7 @@ bool Guardian::idle() const {
 }
 
 int Guardian::poll_timeout() const {
-  auto next = sys::TimePoint::max();
+  auto next = look_at_;
   const auto now = sys::Clock::now();
   for (const auto& [id, worker] : workers_) {
     if (worker.phase == WorkerState::Phase::kQueued ||
@@ -213,6 +213,7 @@ void Guardian::run_timers() {
       worker_ended(exited);
     }
   }
+  if (look_at_ <= now) tell_wanted();
   if (shutdown_at_ && *shutdown_at_ <= now) caller_gone_ = true;
   // Only here, outside every loop over them, do workers leave the table.
   std::erase_if(workers_, [](const auto& entry) {

@@ -146,6 +146,8 @@ class Guardian {
   bool mps_tried_ = false;
   bool mps_doubtful_ = false;  // a client of it died
   bool told_wanted_ = false;   // the caller knows of requests that lack GPUs of ours
+  sys::TimePoint look_at_ = sys::TimePoint::max();  // for such requests
+  std::chrono::milliseconds look_pause_{1};
   std::map<std::uint32_t, LauncherState> launchers_;
   Workers workers_;
   std::optional<std::uint64_t> oom_kills_;

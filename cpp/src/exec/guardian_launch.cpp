@@ -186,6 +186,7 @@ void Guardian::launch(WorkerState& worker) {
       leased.types.push_back(device.type);
     }
     message::send(caller_, leased);
+    look_at_ = sys::Clock::now();  // others may wait for them already
     watch_gpus(worker);
   }
   worker.phase = WorkerState::Phase::kLaunching;

@@ -13,6 +13,9 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::size_t kLongQueue = 1000;
+constexpr milliseconds kFirstLook{1};
+constexpr milliseconds kLastLook{1000};
+constexpr milliseconds kBlindLook{100};
 
 }  // namespace
 
@@ -88,9 +91,13 @@ void Guardian::lease_changed() {
   for (auto& [id, worker] : workers_) {
     if (worker.phase == WorkerState::Phase::kQueued && worker.waiter) try_lease(worker);
   }
+  look_pause_ = kFirstLook;
   tell_wanted();
 }
 
+/// Tells the caller which of our GPUs others wait for, and sets when to look again: soon after a
+/// change, as it may be seen just before the kernel drops the lock, then less and less and no more;
+/// for ever where the kernel does not say that there was one.
 void Guardian::tell_wanted() {
   std::vector<std::string> held;
   std::vector<std::string> leaving;
@@ -99,6 +106,11 @@ void Guardian::tell_wanted() {
     for (const auto& device : worker.lease.devices())
       (going ? leaving : held).push_back(device.uuid);
   }
+  const bool blind = !held.empty() && book_->changes() < 0;
+  if (blind) look_pause_ = std::min(look_pause_, kBlindLook);
+  const bool settled = held.empty() || look_pause_ > kLastLook;
+  look_at_ = settled ? sys::TimePoint::max() : sys::Clock::now() + look_pause_;
+  look_pause_ *= 2;
   const auto wanted = held.empty() ? std::vector<LeaseDemand>{} : book_->wanted(held, leaving);
   if (wanted.empty() && !told_wanted_) return;
   message::Wanted message;

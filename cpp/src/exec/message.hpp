@@ -1,7 +1,7 @@
 // message.hpp: what caller, guardian and launcher say to each other, as plain structs.
 //
 // Each struct names its type once and lists its fields once, in `visit`; encoding and decoding
-// follow.
+// follow. One whose lists belong together says so in `consistent`, which `parse` asks.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 
 #include "base/wire.hpp"
 #include "exec/frame.hpp"
+#include "ionian/error.hpp"
 
 namespace ionian::message {
 
@@ -156,6 +157,7 @@ struct Waiting {
   }
 };
 
+/// The worker holds these GPUs: the i-th is `types[i]` with `uuids[i]`.
 struct Leased {
   static constexpr Type kType = Type::kLeased;
   std::uint32_t worker = 0;
@@ -165,6 +167,7 @@ struct Leased {
   void visit(V& v) {
     v(worker), v(uuids), v(types);
   }
+  [[nodiscard]] bool consistent() const { return uuids.size() == types.size(); }
 };
 
 struct LeaseFailed {
@@ -242,6 +245,11 @@ struct Wanted {
   template <class V>
   void visit(V& v) {
     v(counts), v(sizes), v(uuids);
+  }
+  [[nodiscard]] bool consistent() const {
+    std::uint64_t size = 0;
+    for (const std::uint32_t each : sizes) size += each;
+    return counts.size() == sizes.size() && size == uuids.size();
   }
 };
 
@@ -333,13 +341,21 @@ void send(FrameSocket& socket, Message message, const std::vector<int>& fds = {}
   socket.send(static_cast<std::uint16_t>(Message::kType), encoder.writer.take(), fds);
 }
 
-/// Returns the message in a frame. Throws ExecutionError if it is cut short or too long.
+/// Returns the message in a frame. Throws ExecutionError if it is cut short or too long, or if its
+/// lists do not belong together.
 template <class Message>
 Message parse(const Frame& frame) {
   Message message;
   detail::Decoder decoder{wire::Reader(frame.body)};
   message.visit(decoder);
   decoder.reader.finish();
+  if constexpr (requires { message.consistent(); }) {
+    if (!message.consistent()) {
+      throw ExecutionError("[message] the lists of a message of type " +
+                           std::to_string(static_cast<std::uint16_t>(Message::kType)) +
+                           " do not belong together: their lengths differ");
+    }
+  }
   return message;
 }
 

@@ -115,6 +115,9 @@ bool environment_matches(pid_t pid, const std::string& name, const std::string& 
 }  // namespace
 
 pid_t start(const Program& program) {
+  if (program.argv.empty()) {
+    throw InvalidError("[process] no program to start: argv is empty; give at least its path");
+  }
   auto [report_read, report_write] = sys::pipe();
   const UniqueFd null_fd = sys::open("/dev/null", O_RDWR);
   const std::vector<char*> argv = pointers(program.argv);
@@ -123,7 +126,7 @@ pid_t start(const Program& program) {
   FAULT("process.start");
   const int injected = sys::injected_errno("fork");
   const pid_t pid = injected == 0 ? ::fork() : -1;
-  if (pid < 0) throw_errno("start " + program.argv.at(0), injected == 0 ? errno : injected);
+  if (pid < 0) throw_errno("start " + program.argv[0], injected == 0 ? errno : injected);
   if (pid == 0) {
     become_program(program, argv.data(), env.data(), report_write.get(), null_fd.get(), parent);
   }
@@ -135,7 +138,7 @@ pid_t start(const Program& program) {
   } while (size < 0 && errno == EINTR);
   if (size == sizeof(code)) {
     ::waitpid(pid, nullptr, 0);
-    throw_errno("start " + program.argv.at(0), code);
+    throw_errno("start " + program.argv[0], code);
   }
   return pid;
 }

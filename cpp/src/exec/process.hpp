@@ -34,7 +34,7 @@ struct Program {
   bool die_with_parent = false;
 };
 /// Starts a program. Every descriptor not named is closed there. Returns its pid. Throws
-/// SystemError and the like, also when the exec itself fails.
+/// InvalidError if `argv` is empty, SystemError and the like, also when the exec itself fails.
 pid_t start(const Program& program);
 
 /// Returns `env` with NAME=value set, replacing an earlier value.

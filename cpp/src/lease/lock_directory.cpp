@@ -243,12 +243,21 @@ std::vector<std::string> LockDirectory::names(const std::string& prefix) const {
   return found;
 }
 
+UniqueFd LockDirectory::make_watch() const {
+  try {
+    FAULT("lease.watch");
+    UniqueFd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    const std::string self = "/proc/self/fd/" + std::to_string(directory_.get());
+    if (watch && ::inotify_add_watch(watch.get(), self.c_str(), IN_CLOSE_WRITE | IN_MODIFY) >= 0)
+      return watch;
+  } catch (const Error&) {  // only a fault point's
+  }
+  return {};
+}
+
 int LockDirectory::watch() {
   if (watch_) return watch_.get();
-  watch_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  const std::string self = "/proc/self/fd/" + std::to_string(directory_.get());
-  if (watch_ && ::inotify_add_watch(watch_.get(), self.c_str(), IN_CLOSE_WRITE | IN_MODIFY) < 0)
-    watch_.reset();
+  watch_ = make_watch();
   if (!watch_ && !std::exchange(said_blind_, true))
     log(LogLevel::kWarning, "no inotify watch is left: waiting for GPUs by looking at intervals");
   return watch_.get();

@@ -70,6 +70,7 @@ class LockDirectory {
   [[nodiscard]] UniqueFd open_file(const std::string& name, int flags) const;
   static std::string read_text(const UniqueFd& file);
   void check_plain(const UniqueFd& file, const std::string& name) const;
+  [[nodiscard]] UniqueFd make_watch() const;
   [[nodiscard]] bool still_there(const UniqueFd& file, const std::string& name) const;
 
   std::string path_;

@@ -51,7 +51,7 @@ void Shape::choose(Positions& free, std::size_t count) const {
 }
 
 void Shape::remember() {
-  if (size_ > kTableLimit || alike_ || table_) return;
+  if (size_ > kTableLimit || alike_) return;
   auto table = std::make_shared<Table>();
   Positions free;
   for (std::uint32_t set = 0; set < 1U << size_; ++set) {
