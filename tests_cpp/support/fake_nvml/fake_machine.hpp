@@ -109,7 +109,8 @@ inline void read_statement(Machine& machine, const std::string& word, const std:
 }
 
 inline std::mutex mutex;
-inline std::vector<std::unique_ptr<Machine>> machines;  // old ones stay: a call may hang in one
+// Old ones stay, also at the exit: a call may hang in one.
+inline auto& machines = *new std::vector<std::unique_ptr<Machine>>;
 inline std::atomic<Machine*> machine = nullptr;
 
 /// Reads the file, and returns what it says; the former machine stays.
