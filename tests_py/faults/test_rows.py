@@ -81,6 +81,7 @@ CLIENT = """
     import os, signal, sys
     sys.path.insert(0, {here!r})
     import fault_functions as f
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background job ignores it
     with f.app.run(simulate="A10G:4", show_output=False):
         call = f.wait_for_file.spawn({never!r}, {started!r})
         while not os.path.exists({started!r}):
