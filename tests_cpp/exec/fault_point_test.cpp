@@ -25,11 +25,13 @@ constexpr const char* kWorld = "IONIAN_TEST_WORLD";
 /// Runs fault_run with faults, and looks at what it leaves.
 class World {
  public:
-  explicit World(const std::string& fault) : id_(process::random_id()) {
+  explicit World(const std::string& fault, const std::vector<std::string>& arguments = {})
+      : id_(process::random_id()) {
     std::filesystem::create_directory(folder_.path("hits"));
     process::Program program;
     program.argv = {IONIAN_FAULT_RUN, IONIAN_GUARDIAN, IONIAN_SCRIPTED_LAUNCHER,
                     folder_.path("locks")};
+    program.argv.insert(program.argv.end(), arguments.begin(), arguments.end());
     program.env = process::environment();
     process::set_variable(program.env, kWorld, id_);
     process::set_variable(program.env, "IONIAN_LOCK_DIR", folder_.path("locks"));
@@ -168,6 +170,13 @@ INSTANTIATE_TEST_SUITE_P(Actions, FaultPointTest,
                            std::erase(name, '=');
                            return name;
                          });
+
+TEST(FaultPoint, GuardianKilledWhileItCleansUpAfterItsCaller_TheLauncherGoesOn) {
+  World world("guardian.sweep:1:crash", {"die"});
+  EXPECT_EQ(WTERMSIG(world.wait()), SIGKILL);
+  world.audit();
+  EXPECT_TRUE(world.fired());
+}
 
 // ---- a worker killed at each moment of a call
 // ------------------------------------------------------

@@ -78,6 +78,21 @@ TEST(Process, Sweep_KillsWhatCarriesTheRun_AlsoNestedRuns_AndNothingElse) {
   for (const pid_t pid : {own, nested, other}) ::waitpid(pid, nullptr, 0);
 }
 
+TEST(Process, Sweep_KillsLaunchersOnlyWhenNobodyElseIsLeft) {
+  const testing::TemporaryDirectory folder;
+  const std::string launcher_program = folder.path(process::kLauncherName);
+  std::filesystem::create_symlink("/bin/sleep", launcher_program);
+  const std::string run = process::random_id();
+  const std::vector<std::string> env{std::string(process::kRunVariable) + "=" + run};
+  const pid_t launcher = process::start({{launcher_program, "1000"}, env, ""});
+  const pid_t other = process::start({{"/bin/sleep", "1000"}, env, ""});
+  EXPECT_EQ(process::sweep(process::kRunVariable, run, 1), 1U);
+  ::waitpid(other, nullptr, 0);  // it ends, if sweep has not reaped it
+  EXPECT_EQ(::kill(launcher, 0), 0);
+  EXPECT_EQ(process::sweep(process::kRunVariable, run), 1U);
+  ::waitpid(launcher, nullptr, 0);
+}
+
 TEST(Process, PidfdOfADeadProcess_SignalsNobody) {
   const pid_t pid = process::start({{"/bin/true"}, {}, ""});
   const UniqueFd pidfd = process::open_pidfd(pid);

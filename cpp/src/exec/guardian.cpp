@@ -252,11 +252,9 @@ void Guardian::shut_down() {
     worker.waiter.reset();
     if (worker.phase == WorkerState::Phase::kRunning) kill_worker(worker, SIGKILL);
   }
-  for (auto& [id, launcher] : launchers_) {
-    if (launcher.pid > 0) ::kill(launcher.pid, SIGKILL);
-  }
+  FAULT("guardian.sweep");
   // Whatever a function started and hid from its group still carries the run's variable, or has
-  // become our child.
+  // become our child. The launchers come last: should we be killed now, they go on with this.
   for (int round = 0; round < 200; ++round) {
     const std::size_t found = process::sweep(process::kRunVariable, hello_.run);
     for (const pid_t pid : process::children()) ::kill(pid, SIGKILL);

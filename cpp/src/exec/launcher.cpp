@@ -48,6 +48,8 @@ std::unique_ptr<Worker> WorkerOrder::become() {
 }
 
 Launcher::Launcher() : socket_(inherited(kSocketFd)), death_(inherited(kDeathFd)) {
+  ::prctl(PR_GET_NAME, name_.data());
+  ::prctl(PR_SET_NAME, process::kLauncherName);
   const char* run = std::getenv(process::kRunVariable);
   if (run != nullptr) run_ = std::string(run).substr(std::string(run).rfind('/') + 1);
 }
@@ -125,6 +127,7 @@ void Launcher::forget() noexcept {
   sigset_t set;
   ::sigemptyset(&set);
   ::sigprocmask(SIG_SETMASK, &set, nullptr);
+  ::prctl(PR_SET_NAME, name_.data());
   socket_.close();
   signals_.reset();
   death_.reset();

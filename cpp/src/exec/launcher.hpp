@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -65,6 +66,7 @@ class Launcher {
   UniqueFd signals_;
   std::map<pid_t, std::uint32_t> workers_;
   std::string run_;
+  std::array<char, 16> name_{};  // ours before we were a launcher
 };
 
 }  // namespace ionian

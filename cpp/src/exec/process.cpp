@@ -112,6 +112,12 @@ bool environment_matches(pid_t pid, const std::string& name, const std::string& 
   return false;
 }
 
+bool is_launcher(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+  std::string name;
+  return std::getline(file, name) && name == kLauncherName;
+}
+
 }  // namespace
 
 pid_t start(const Program& program) {
@@ -191,8 +197,12 @@ std::vector<pid_t> find_by_variable(const std::string& name, const std::string& 
 std::size_t sweep(const std::string& name, const std::string& value, int rounds) {
   std::set<pid_t> killed;  // one that is slow to die is met in several rounds
   for (int round = 0; round < rounds; ++round) {
+    std::vector<pid_t> found = find_by_variable(name, value);
+    const auto launchers =
+        std::partition(found.begin(), found.end(), [](pid_t pid) { return !is_launcher(pid); });
+    if (launchers != found.begin()) found.erase(launchers, found.end());
     bool any = false;
-    for (const pid_t pid : find_by_variable(name, value)) {
+    for (const pid_t pid : found) {
       // The pidfd pins the process; the second look makes sure that it pinned the right one.
       const UniqueFd pidfd = open_pidfd(pid);
       if (!pidfd || !environment_matches(pid, name, value)) continue;

@@ -21,6 +21,9 @@ inline constexpr const char* kWorkerVariable = "IONIAN_WORKER";
 /// be secrets. They are in nobody's /proc/PID/environ.
 inline constexpr const char* kPrivateVariable = "IONIAN_PRIVATE_ENV";
 
+/// What a launcher is called in /proc/PID/comm, while it is one.
+inline constexpr const char* kLauncherName = "ionian-launcher";
+
 struct Program {
   std::vector<std::string> argv;
   std::vector<std::string> env;  // "NAME=value", all of it
@@ -49,8 +52,10 @@ std::vector<pid_t> all();
 /// Returns the pids (never our own) whose environment has `name` with `value` as one of the parts
 /// between slashes. Sees only processes whose environment we may read.
 std::vector<pid_t> find_by_variable(const std::string& name, const std::string& value);
-/// Kills those with SIGKILL until none is left or `rounds` scans are done. Returns how many were
-/// found.
+/// Kills those with SIGKILL until none is left or `rounds` scans are done; launchers only in a scan
+/// that finds nobody else, because they sweep too: if the caller is killed meanwhile, one of them
+/// finishes the work, and two that sweep do not end each other before it is done. Returns how many
+/// were killed.
 std::size_t sweep(const std::string& name, const std::string& value, int rounds = 20);
 /// Returns our children, zombies included.
 std::vector<pid_t> children();
