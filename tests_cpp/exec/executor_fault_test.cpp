@@ -1,5 +1,7 @@
 // What the caller sees, and what is left, when something dies. Each test ends with RunTest's audit.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 
 #include <atomic>
@@ -162,6 +164,34 @@ TEST_F(ExecutorFaultTest, GuardianKilled_FailsTheCall_AndTheNextOneGetsANewGuard
   ::kill(find_process("ionian-guardian"), SIGKILL);
   EXPECT_NE(death_of(running).cause.find("guardian"), std::string::npos);
   EXPECT_EQ(call(f, "echo next"), "next");
+}
+
+TEST_F(ExecutorFaultTest, GuardianKilled_LeavesTheProgramsOwnChildrenToTheProgram) {
+  start("A10G:1");
+  Pool* f = pool("A10G");
+  call(f, "spawn");
+  const pid_t child = process::start({{"/bin/sh", "-c", "exit 3"}, {}, ""});
+  siginfo_t ended{};
+  ::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT);
+  const CallPtr running = submit(f, "touch " + locks.path("running"));
+  wait_until("it runs", [&] { return testing::file_size(locks.path("running")) == 1; });
+  ::kill(find_process("ionian-guardian"), SIGKILL);
+  death_of(running);
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 3);
+}
+
+TEST_F(ExecutorFaultTest, BookThatSomebodyHoldsTooLong_CostsARunThatHasItsGpusNothing) {
+  start("A10G:1");
+  Pool* f = pool("A10G");
+  call(f, "echo warm");
+  const CallPtr running = submit(f, "sleep 4000");
+  const UniqueFd book(::open(locks.path("book").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  ASSERT_EQ(::flock(book.get(), LOCK_EX), 0);
+  // A change in the lock directory has the guardian look who waits.
+  UniqueFd(::open(locks.path("change").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666)).reset();
+  EXPECT_NO_THROW(result(running));
 }
 
 TEST_F(ExecutorFaultTest, GuardianAndLauncherKilledWhileTheRunCloses_LeaveNothing) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <set>
@@ -240,6 +241,80 @@ TEST_F(BlindTest, IdleWorkerGivesWay_AlsoWhereNoInotifyWatchIsLeft) {
   options.name = "both";
   EXPECT_EQ(call(pool("A10G:2", options), "echo both"), "both");
   EXPECT_FALSE(std::filesystem::is_empty(hits.path()));
+}
+
+// ---- what is struck and comes again
+// --------------------------------------------------------------------------
+
+class StruckRunTest : public testing::RunTest {
+ protected:
+  void start_with(const std::string& fault, const std::string& gpus,
+                  const std::string& launcher_setup = "") {
+    ::setenv("IONIAN_FAULT", fault.c_str(), 1);
+    ::setenv("IONIAN_FAULT_HITS", hits.path().c_str(), 1);
+    start(gpus, launcher_setup);
+  }
+  void TearDown() override {
+    ::unsetenv("IONIAN_FAULT");
+    ::unsetenv("IONIAN_FAULT_HITS");
+    RunTest::TearDown();
+  }
+  /// Returns what the call failed with, "" if it was answered.
+  std::string error_of(const CallPtr& call) {
+    try {
+      result(call);
+    } catch (const Error& error) {
+      return std::string(error.kind()) + ": " + error.what();
+    }
+    return "";
+  }
+  [[nodiscard]] bool fired() const {
+    const std::filesystem::directory_iterator files(hits.path());
+    return std::any_of(begin(files), end(files), [](const auto& file) {
+      return file.path().filename().string().starts_with("fired.");
+    });
+  }
+  testing::TemporaryDirectory hits;
+};
+
+TEST_F(StruckRunTest, GuardianThatDiesEachTime_IsGivenUp_AndTheCallFails) {
+  start_with("guardian.worker_ordered:1:crash:1000", "A10G:1");
+  EXPECT_TRUE(error_of(submit(pool("A10G"), "echo x")).starts_with("CrashLoopError"));
+}
+
+TEST_F(StruckRunTest, LauncherThatCannotBeStartedAgain_FailsWhatStillWaits_WhenTheLastWorkerEnds) {
+  start_with("guardian.start_launcher:1:errno=11:1:1", "A10G:1");
+  PoolOptions options;
+  options.max_containers = 1;
+  Pool* f = pool("A10G", options);
+  const auto worker = static_cast<pid_t>(std::stol(call(f, "pid")));
+  const CallPtr running = submit(f, "touch " + locks.path("running"));
+  wait_until("it runs", [&] { return testing::file_size(locks.path("running")) == 1; });
+  const CallPtr waiting = submit(f, "echo waiting");
+  ::kill(find_process("ionian-launcher"), SIGKILL);
+  wait_until("it could not be started again", [&] { return fired(); });
+  ::kill(worker, SIGKILL);
+  EXPECT_NE(error_of(running), "");
+  EXPECT_NE(error_of(waiting), "");
+}
+
+TEST_F(StruckRunTest, LauncherThatFailsWhileTheGuardianIsBusy_IsHeardBeforeItsEndIsSeen) {
+  start_with("guardian.worker_ordered:1:delay=700", "A10G:1", "fail boom");
+  EXPECT_NE(error_of(submit(pool("A10G"), "echo x")).find("boom"), std::string::npos);
+}
+
+TEST_F(StruckRunTest, WorkerThatIsNoLongerWanted_GivesItsGpuBack_AlsoIfItHasJustBeenStarted) {
+  start_with("guardian.leased:1:delay=500", "A10G:1", "afresh");
+  Pool* f = pool("A10G");
+  const CallPtr call = submit(f, "echo x");
+  LeaseBookOptions book_options;
+  book_options.lock_dir = locks.path();
+  InventoryOptions options;
+  options.simulate = "A10G:1";
+  LeaseBook book(read_inventory(options), book_options);
+  wait_until("it is leased", [&] { return !book.leases().empty(); });
+  executor->cancel(call, false);
+  wait_until("its GPU is free", [&] { return book.leases().empty(); });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <array>
 #include <csignal>
 #include <cstdlib>
+#include <set>
 
 #include "base/fault.hpp"
 #include "exec/executor.hpp"
@@ -342,9 +343,12 @@ void Executor::guardian_gone() {
   message::Exited exited;
   exited.cause = "the guardian of this run died, and its workers with it";
   broken_launchers_.clear();
+  for (auto& pool : pools_) pool.broken = nullptr;
+  std::set<Pool*> starting;
   while (!workers_.empty()) {
     exited.worker = workers_.begin()->first;
     WorkerRecord& worker = *workers_.begin()->second;
+    if (worker.phase == WorkerRecord::Phase::kStarting) starting.insert(worker.pool);
     worker.phase = WorkerRecord::Phase::kStopping;  // no lease is left to inherit
     worker.uuids.clear();
     state_ = State::kClosing;  // let nothing start while we clear the table
@@ -359,6 +363,12 @@ void Executor::guardian_gone() {
     state_ = State::kOpen;
     lose_calls(worker, death, exited);
     workers_.erase(workers_.begin());
+  }
+  // One that dies each time, before any worker is ready, is not started for ever.
+  for (Pool* pool : starting) {
+    WorkerDeath death;
+    death.cause = exited.cause;
+    start_failed(*pool, death, false);
   }
   for (auto& pool : pools_) plan(pool);  // starts a new guardian if there is work
 }

@@ -220,6 +220,7 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
   }
   workers_.erase(worker.id);
   dispatch(pool);
+  if (pool.broken && pool.workers.empty()) fail_queue(pool, pool.broken);
   plan(pool);
 }
 

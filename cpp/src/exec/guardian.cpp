@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <functional>
@@ -25,6 +26,8 @@ using std::chrono::milliseconds;
 constexpr std::size_t kMaxUnsent = std::size_t{1} << 20;
 /// How long workers have to end when somebody stops the run.
 constexpr milliseconds kStopGrace{5000};
+/// How long the caller has to read what is left to tell.
+constexpr milliseconds kLastWords{5000};
 
 }  // namespace
 
@@ -272,7 +275,14 @@ void Guardian::shut_down() {
     while (!drained(worker)) ::usleep(2000);
     worker.lease.release();
   }
-  caller_.flush();
+  // The last lines of output: more than the socket takes at once goes as fast as it is read.
+  const auto until = sys::Clock::now() + kLastWords;
+  while (caller_.unsent() != 0 && sys::Clock::now() < until) {
+    std::array<pollfd, 2> polled{{{caller_.fd(), POLLOUT, 0}, {caller_pidfd_.get(), POLLIN, 0}}};
+    ::poll(polled.data(), polled.size(), 100);
+    if (polled[1].revents != 0 || (polled[0].revents & (POLLERR | POLLHUP)) != 0) break;
+    caller_.flush();
+  }
 }
 
 }  // namespace ionian

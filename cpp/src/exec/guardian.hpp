@@ -117,6 +117,7 @@ class Guardian {
   // guardian_launch.cpp: processes
   void start_launcher(message::StartLauncher order);
   void serve_launcher(std::uint32_t id);
+  bool hear_launcher(std::uint32_t id);
   void launcher_gone(std::uint32_t id);
   void start_worker(message::StartWorker order, std::vector<UniqueFd> fds);
   void launch(WorkerState& worker);

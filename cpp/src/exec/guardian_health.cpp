@@ -80,8 +80,12 @@ void Guardian::on_gpu_event(WorkerState& worker, const GpuEvent& event) {
   fault.action = advice(rule.action);
   if (rule.severity == XidSeverity::kIgnore) return;
   if (rule.severity != XidSeverity::kApplication) {
-    book_->quarantine({fault.uuid, fault.text, fault.action, event.xid,
-                       this_process_as_owner(hello_.app, worker.order.function, hello_.run)});
+    try {
+      book_->quarantine({fault.uuid, fault.text, fault.action, event.xid,
+                         this_process_as_owner(hello_.app, worker.order.function, hello_.run)});
+    } catch (const Error& error) {  // the worker ends all the same
+      message::send(caller_, message::GpuNotice{worker.order.worker, error.what()});
+    }
   }
   if (rule.severity != XidSeverity::kFatal) {
     const std::string what = rule.severity == XidSeverity::kDrain

@@ -24,6 +24,8 @@ using std::chrono::milliseconds;
 /// signal.
 constexpr milliseconds kUnkillable{5000};
 
+constexpr int kDrainRounds = 32;  // of 64 KiB
+
 struct OutputPipes {
   UniqueFd out;
   UniqueFd err;
@@ -78,8 +80,13 @@ void Guardian::start_launcher(message::StartLauncher order) {
 }
 
 void Guardian::serve_launcher(std::uint32_t id) {
+  launchers_.at(id).socket.flush();
+  if (!hear_launcher(id)) launcher_gone(id);
+}
+
+/// Handles what it has said. Returns false if it says no more.
+bool Guardian::hear_launcher(std::uint32_t id) {
   LauncherState& launcher = launchers_.at(id);
-  launcher.socket.flush();
   const bool open = launcher.socket.receive();
   while (auto frame = launcher.socket.next()) {
     switch (static_cast<message::Type>(frame->type)) {
@@ -114,11 +121,13 @@ void Guardian::serve_launcher(std::uint32_t id) {
         throw ExecutionError("[guardian] a launcher sent a message of unknown type");
     }
   }
-  if (!open) launcher_gone(id);
+  return open;
 }
 
 void Guardian::launcher_gone(std::uint32_t id) {
   LauncherState& launcher = launchers_.at(id);
+  // Its end can be seen before its last words, which are all there by then.
+  if (launcher.pid == 0 && launcher.socket.fd() >= 0) hear_launcher(id);
   launcher.socket.close();
   const bool again = launcher.ready && !launcher.failed && !shutdown_at_ && !caller_gone_;
   if (!launcher.failed && !again) {
@@ -331,8 +340,13 @@ void Guardian::stop_worker(const message::StopWorker& stop) {
 
 void Guardian::release_worker(std::uint32_t id) {
   const auto found = workers_.find(id);
-  if (found == workers_.end() || found->second.phase == WorkerState::Phase::kRunning) return;
+  if (found == workers_.end()) return;
   WorkerState& worker = found->second;
+  const bool being_forked = worker.phase == WorkerState::Phase::kLaunching && worker.out;
+  if (worker.phase == WorkerState::Phase::kRunning || being_forked) {
+    worker.release = true;  // it was started before we heard that nobody wants it any more
+    return kill_worker(worker, SIGKILL);
+  }
   worker.phase = WorkerState::Phase::kEnded;
   worker.release = true;
   give_back(worker);
@@ -389,11 +403,11 @@ bool Guardian::forward_output(std::uint32_t worker, std::uint32_t stream, Unique
 }
 
 void Guardian::drain_output(std::uint32_t id, WorkerState& worker) {
-  // What was written before the end is in the pipe. A child that lives on may hold the pipe open:
-  // we do not wait for it.
-  while (forward_output(id, 1, worker.out)) {
+  // What was written before the end is in the pipe, which holds 1 MiB at most. A child that lives
+  // on may hold the pipe open, and even go on writing: we do not wait for it.
+  for (int round = 0; round < kDrainRounds && forward_output(id, 1, worker.out); ++round) {
   }
-  while (forward_output(id, 2, worker.err)) {
+  for (int round = 0; round < kDrainRounds && forward_output(id, 2, worker.err); ++round) {
   }
   worker.out.reset();
   worker.err.reset();

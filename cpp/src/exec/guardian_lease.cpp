@@ -111,7 +111,14 @@ void Guardian::tell_wanted() {
   const bool settled = held.empty() || look_pause_ > kLastLook;
   look_at_ = settled ? sys::TimePoint::max() : sys::Clock::now() + look_pause_;
   look_pause_ *= 2;
-  const auto wanted = held.empty() ? std::vector<LeaseDemand>{} : book_->wanted(held, leaving);
+  std::vector<LeaseDemand> wanted;
+  try {
+    if (!held.empty()) wanted = book_->wanted(held, leaving);
+  } catch (const Error&) {
+    // Somebody keeps the book, or no descriptor is left: no reason to lose the calls that run.
+    look_at_ = sys::Clock::now() + kLastLook;
+    return;
+  }
   if (wanted.empty() && !told_wanted_) return;
   message::Wanted message;
   for (const auto& demand : wanted) {
