@@ -82,6 +82,19 @@ TEST_F(LeaseBookTest, ReleaseFreesAtOnce_AndSoDoesTheEndOfTheObject) {
   EXPECT_TRUE(leases.acquire(gpus("any"), me(), 1s));
 }
 
+TEST_F(LeaseBookTest, AProcessForkedFromAHolderOrAWaiter_KeepsNeitherGpuNorPlace) {
+  auto mine = book(machines::one_a10g());
+  Lease held = mine.acquire(gpus("any"), me());
+  std::optional<LeaseWaiter> waiter = mine.request(gpus("any"), me());
+  const pid_t child = in_child([] {});
+  held.release();
+  waiter.reset();
+  auto other = book(machines::one_a10g());
+  EXPECT_THAT(other.queue(), IsEmpty());
+  EXPECT_TRUE(other.acquire(gpus("any"), me(), 10s));
+  end(child);
+}
+
 TEST_F(LeaseBookTest, AKilledHoldersGpuIsGrantedToTheWaiter) {
   const pid_t child = in_child([&] {
     static auto theirs = book(machines::one_a10g());

@@ -1,8 +1,11 @@
 // GPUs that fail and recover, as books of several processes see them; the driver is a fake.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <fstream>
+#include <thread>
 
 #include "ionian/error.hpp"
 #include "ionian/lease.hpp"
@@ -172,6 +175,42 @@ TEST_F(LeaseHealthTest, AGpuThatIsLostBeforeItIsGrantedIsQuarantined_NotGranted)
   const Lease lease = leases.acquire(gpus("A10G"), me(), 10s);
   EXPECT_EQ(lease.visible_devices(), kB);
   EXPECT_THAT(leases.status()[0].quarantine.value().reason, HasSubstr("GPU is lost"));
+}
+
+TEST_F(LeaseHealthTest, AnIllGpuIsNotGranted_AlsoWhereTheDiskIsFull) {
+  const FakeNvml fake(gpu(kA));
+  auto leases = book();
+  fake.say(gpu(kA, "handle_error=15"));
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const struct rlimit full { 0, before.rlim_max };
+  auto* const handler = ::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &full), 0);
+  const std::string said = refusal(leases, "any");
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ::signal(SIGXFSZ, handler);
+  EXPECT_THAT(said, HasSubstr("not granted within 20 ms"));
+}
+
+TEST_F(LeaseHealthTest, AWaiterIsNotKeptAwakeByAStrangerWhoseGpuIsLeasedNow) {
+  const FakeNvml fake(gpu(kA, "processes=2147483000:9"));
+  auto leases = book();
+  {
+    auto waiter = leases.request(gpus("any"), me());
+    EXPECT_EQ(waiter.try_grant(), std::nullopt);
+    EXPECT_LE(waiter.retry_after(), 5ms) << "the stranger may be gone soon";
+  }
+  LeaseBookOptions trusting;
+  trusting.lock_dir = locks.path();
+  trusting.check_strangers = false;
+  LeaseBook other(read_inventory({}), trusting);
+  const Lease held = other.acquire(gpus("any"), me(), 10s);
+  auto next = leases.request(gpus("any"), me());
+  for (int i = 0; i < 15; ++i) {
+    EXPECT_EQ(next.try_grant(), std::nullopt);
+    std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_GT(next.retry_after(), 500ms);
 }
 
 TEST_F(LeaseHealthTest, AGpuInTroubleFromTheBeginningComesBackToo) {

@@ -3,15 +3,18 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <vector>
 
 #include "ionian/error.hpp"
 #include "support/temporary_directory.hpp"
@@ -22,17 +25,18 @@ namespace {
 using namespace std::chrono_literals;
 using testing::TemporaryDirectory;
 
+mode_t mode_of(const std::string& path) {
+  struct stat info {};
+  EXPECT_EQ(::stat(path.c_str(), &info), 0);
+  return info.st_mode & 07777;
+}
+
 TEST(LockDirectory, IsMadePrivate_AndSharedOnlyWhenAsked) {
   const TemporaryDirectory root;
-  const auto mode = [](const std::string& path) {
-    struct stat info {};
-    EXPECT_EQ(::stat(path.c_str(), &info), 0);
-    return info.st_mode & 07777;
-  };
   const LockDirectory own(root.path("own"), false);
   const LockDirectory shared(root.path("shared"), true);
-  EXPECT_EQ(mode(root.path("own")), 0700U);
-  EXPECT_EQ(mode(root.path("shared")), 01777U);
+  EXPECT_EQ(mode_of(root.path("own")), 0700U);
+  EXPECT_EQ(mode_of(root.path("shared")), 01777U);
 }
 
 TEST(LockDirectory, ALinkOrAFileInItsPlaceIsRefused) {
@@ -60,7 +64,7 @@ TEST(LockDirectory, OneHolderAtATime) {
   LockDirectory a(root.path("locks"), false);
   LockDirectory b(root.path("locks"), false);
   EXPECT_FALSE(a.is_held("x"));
-  UniqueFd held = a.try_lock("x");
+  LockFile held = a.try_lock("x");
   ASSERT_TRUE(held);
   EXPECT_TRUE(b.is_held("x"));
   EXPECT_FALSE(b.try_lock("x"));
@@ -74,7 +78,7 @@ TEST(LockDirectory, AHolderThatIsKilledLetsGo_AndTheWatchSaysSo) {
   LockDirectory locks(root.path("locks"), false);
   const pid_t child = ::fork();
   if (child == 0) {
-    const UniqueFd held = LockDirectory(root.path("locks"), false).try_lock("x");
+    const LockFile held = LockDirectory(root.path("locks"), false).try_lock("x");
     ::pause();
     ::_exit(0);
   }
@@ -87,10 +91,120 @@ TEST(LockDirectory, AHolderThatIsKilledLetsGo_AndTheWatchSaysSo) {
   EXPECT_FALSE(locks.is_held("x"));
 }
 
+/// Forks a process that does nothing until it is killed.
+pid_t idle_child() {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (;;) ::pause();
+  }
+  return child;
+}
+
+void end(pid_t child) {
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+}
+
+TEST(LockDirectory,
+     AProcessForkedFromTheHolder_KeepsNothingThatTheHolderReleases_AndTheWatchSaysSo) {
+  const TemporaryDirectory root;
+  LockDirectory locks(root.path("locks"), false);
+  LockFile held = locks.try_lock("x");
+  LockFile book = locks.lock_briefly("book", 1s);
+  pollfd watch{locks.watch(), POLLIN, 0};
+  const pid_t child = idle_child();
+  EXPECT_TRUE(locks.is_held("x")) << "the child has not taken it away either";
+  locks.drain();
+  held.reset();
+  book.reset();
+  EXPECT_EQ(::poll(&watch, 1, 5000), 1) << "no event when the holder released it";
+  EXPECT_TRUE(locks.try_lock("x"));
+  EXPECT_TRUE(locks.lock_briefly("book", 20ms));
+  end(child);
+}
+
+TEST(LockDirectory, AProcessMadeWithoutFork_KeepsNothingThatTheHolderReleases) {
+  const TemporaryDirectory root;
+  LockDirectory locks(root.path("locks"), false);
+  LockFile held = locks.try_lock("x");
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+  if (child == 0) {
+    held.reset();  // its copy only
+    for (;;) ::pause();
+  }
+  std::this_thread::sleep_for(5ms);
+  EXPECT_TRUE(locks.is_held("x"));
+  held.reset();
+  EXPECT_TRUE(locks.try_lock("x"));
+  end(child);
+}
+
+TEST(LockDirectory, AProcessForkedFromTheHolder_KeepsNothingWhenTheHolderIsKilled) {
+  const TemporaryDirectory root;
+  LockDirectory locks(root.path("locks"), false);
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t holder = ::fork();
+  if (holder == 0) {
+    const LockFile held = LockDirectory(root.path("locks"), false).try_lock("x");
+    const pid_t child = idle_child();
+    if (::write(ends[1], &child, sizeof child) != sizeof child) ::_exit(1);
+    for (;;) ::pause();
+  }
+  pid_t child = 0;
+  ASSERT_EQ(::read(ends[0], &child, sizeof child), static_cast<ssize_t>(sizeof child));
+  ::close(ends[0]);
+  ::close(ends[1]);
+  EXPECT_TRUE(locks.is_held("x"));
+  end(holder);
+  // The child may not have come as far as to let go.
+  for (int i = 0; i < 5000 && locks.is_held("x"); ++i) ::usleep(1000);
+  EXPECT_FALSE(locks.is_held("x"));
+  ::kill(child, SIGKILL);
+}
+
+TEST(LockDirectory, AForkBesideThreadsThatLook_LeavesNothingLocked) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the thread sanitizer cannot follow a fork of a process with threads";
+#endif
+  const TemporaryDirectory root;
+  LockDirectory locks(root.path("locks"), false);
+  { const LockFile made = locks.try_lock("x"); }
+  std::atomic<bool> stop{false};
+  std::thread looker([&] {
+    LockDirectory own(root.path("locks"), false);
+    while (!stop) static_cast<void>(own.is_held("x"));
+  });
+  std::vector<pid_t> children;
+  for (int i = 0; i < 100; ++i) children.push_back(idle_child());
+  stop = true;
+  looker.join();
+  for (int i = 0; i < 5000 && locks.is_held("x"); ++i) ::usleep(1000);
+  EXPECT_FALSE(locks.is_held("x"));
+  for (const pid_t child : children) end(child);
+}
+
+TEST(LockDirectory, AForkedChildOwnsNothing_AndClosesNoDescriptorOfItsOwn) {
+  const TemporaryDirectory root;
+  LockFile held = LockDirectory(root.path("locks"), false).try_lock("x");
+  const int number = held.get();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (held || ::fcntl(number, F_GETFD) >= 0) ::_exit(1);
+    if (::dup2(STDERR_FILENO, number) != number) ::_exit(2);
+    held.reset();
+    ::_exit(::fcntl(number, F_GETFD) >= 0 ? 0 : 3);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_TRUE(held);
+}
+
 TEST(LockDirectory, LookingIsNoEvent) {
   const TemporaryDirectory root;
   LockDirectory locks(root.path("locks"), false);
-  const UniqueFd held = locks.try_lock("x");
+  const LockFile held = locks.try_lock("x");
   static_cast<void>(locks.lock_briefly("book", 1s));  // makes the file
   locks.watch();
   locks.drain();
@@ -103,11 +217,49 @@ TEST(LockDirectory, LookingIsNoEvent) {
 TEST(LockDirectory, ALockFileThatWasRemovedAndMadeAnew_IsNotTheLock) {
   const TemporaryDirectory root;
   LockDirectory locks(root.path("locks"), false);
-  const UniqueFd first = locks.try_lock("x");
+  const LockFile first = locks.try_lock("x");
   std::filesystem::remove(root.path("locks/x"));
-  const UniqueFd second = locks.try_lock("x");
+  const LockFile second = locks.try_lock("x");
   EXPECT_TRUE(second) << "the new file is the lock now";
   EXPECT_TRUE(locks.is_held("x"));
+}
+
+TEST(LockDirectory, WhatIsShared_IsSoForEverybodyFromItsFirstMoment) {
+  const TemporaryDirectory root;
+  const mode_t before = ::umask(077);
+  // Watched from beside: the permissions that a name has when it is first there.
+  std::atomic<bool> stop{false};
+  std::atomic<mode_t> directory{0};
+  std::atomic<mode_t> file{0};
+  std::thread watcher([&] {
+    while (!stop && (directory == 0 || file == 0)) {
+      struct stat info {};
+      if (directory == 0 && ::stat(root.path("locks").c_str(), &info) == 0)
+        directory = info.st_mode;
+      if (file == 0 && ::stat(root.path("locks/x").c_str(), &info) == 0) file = info.st_mode;
+    }
+  });
+  LockDirectory locks(root.path("locks"), true);
+  EXPECT_TRUE(locks.try_lock("x"));
+  while (directory == 0 || file == 0) std::this_thread::yield();
+  stop = true;
+  watcher.join();
+  EXPECT_EQ(::umask(before), 077U) << "the process's own stays";
+  EXPECT_EQ(directory.load() & 07777, 01777U);
+  EXPECT_EQ(file.load() & 07777, 0666U);
+}
+
+TEST(LockDirectory, WhatWasLeftClosedToOthers_IsOpenedByItsOwner) {
+  const TemporaryDirectory root;
+  {
+    LockDirectory locks(root.path("locks"), true);
+    EXPECT_TRUE(locks.try_lock("x"));
+  }
+  ASSERT_EQ(::chmod(root.path("locks/x").c_str(), 0600), 0);
+  ASSERT_EQ(::chmod(root.path("locks").c_str(), 0700), 0);
+  EXPECT_TRUE(LockDirectory(root.path("locks"), true).try_lock("x"));
+  EXPECT_EQ(mode_of(root.path("locks")), 01777U);
+  EXPECT_EQ(mode_of(root.path("locks/x")), 0666U);
 }
 
 TEST(LockDirectory, ADirectoryThatWasRemovedIsMadeAgain) {
@@ -121,7 +273,7 @@ TEST(LockDirectory, ADirectoryThatWasRemovedIsMadeAgain) {
 TEST(LockDirectory, ABookThatIsNeverGivenBackIsGivenUp) {
   const TemporaryDirectory root;
   LockDirectory a(root.path("locks"), false);
-  const UniqueFd stuck = a.lock_briefly("book", 1s);
+  const LockFile stuck = a.lock_briefly("book", 1s);
   ASSERT_TRUE(stuck);
   EXPECT_FALSE(LockDirectory(root.path("locks"), false).lock_briefly("book", 20ms));
 }
@@ -129,7 +281,7 @@ TEST(LockDirectory, ABookThatIsNeverGivenBackIsGivenUp) {
 TEST(LockDirectory, ACrowdThatTakesTurnsAtTheBookIsWaitedForHoweverLong) {
   const TemporaryDirectory root;
   LockDirectory locks(root.path("locks"), false);
-  UniqueFd book = locks.lock_briefly("book", 1s);
+  LockFile book = locks.lock_briefly("book", 1s);
   ASSERT_TRUE(book);
   std::thread crowd([&] {
     for (int turn = 0; turn < 30; ++turn) {
@@ -145,7 +297,7 @@ TEST(LockDirectory, ACrowdThatTakesTurnsAtTheBookIsWaitedForHoweverLong) {
 TEST(LockDirectory, TextIsReplacedWhole) {
   const TemporaryDirectory root;
   LockDirectory locks(root.path("locks"), false);
-  const UniqueFd held = locks.try_lock("x");
+  const LockFile held = locks.try_lock("x");
   LockDirectory::write(held, "a long text");
   LockDirectory::write(held, "short");
   EXPECT_EQ(locks.read("x"), "short");

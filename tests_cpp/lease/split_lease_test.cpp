@@ -112,14 +112,14 @@ TEST(LockDirectoryShared, HoldersShareAndKeepOutWhoWantsItAlone) {
   const testing::TemporaryDirectory root;
   LockDirectory locks(root.path("locks"), false);
   EXPECT_EQ(locks.held("x"), Hold::kNone);
-  UniqueFd first = locks.try_lock("x", Hold::kShared);
-  UniqueFd second = locks.try_lock("x", Hold::kShared);
+  LockFile first = locks.try_lock("x", Hold::kShared);
+  LockFile second = locks.try_lock("x", Hold::kShared);
   ASSERT_TRUE(first && second);
   EXPECT_EQ(locks.held("x"), Hold::kShared);
   EXPECT_FALSE(locks.try_lock("x"));
   first.reset();
   second.reset();
-  const UniqueFd alone = locks.try_lock("x");
+  const LockFile alone = locks.try_lock("x");
   EXPECT_EQ(locks.held("x"), Hold::kExclusive);
   EXPECT_FALSE(locks.try_lock("x", Hold::kShared));
 }

@@ -128,10 +128,10 @@ TEST(LockFile, ThatMayNotBeOpened_IsAnErrorThatNamesIt) {
 TEST(LockFile, ReplacedWhileItIsHeld_IsHeldByNobodyTwice) {
   const TemporaryDirectory root;
   LockDirectory locks(root.path("locks"), false);
-  const UniqueFd old = locks.try_lock("x");
+  const LockFile old = locks.try_lock("x");
   std::ofstream(root.path("locks/new")) << "";
   fs::rename(root.path("locks/new"), root.path("locks/x"));
-  const UniqueFd fresh = locks.try_lock("x");
+  const LockFile fresh = locks.try_lock("x");
   ASSERT_TRUE(fresh) << "the file that has the name is the lock";
   EXPECT_FALSE(LockDirectory(root.path("locks"), false).try_lock("x"));
 }

@@ -69,8 +69,8 @@ LeaseBook::Impl::Impl(Inventory inventory_, LeaseBookOptions options_)
   quarantine_troubled();
 }
 
-UniqueFd LeaseBook::Impl::open_book() {
-  UniqueFd book = directory_.lock_briefly(kBook, kBookLimit);
+LockFile LeaseBook::Impl::open_book() {
+  LockFile book = directory_.lock_briefly(kBook, kBookLimit);
   if (!book) {
     throw ExecutionError(
         "[lease book] " + directory_.path() + "/" + kBook +
@@ -127,14 +127,14 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<bool>& quarantine
   allocator::State state(layout_);
   const auto now = sys::Clock::now();
   for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
-    const auto stranger = strangers_.find(i);
+    const auto unusable = unusable_.find(i);
     if (quarantined[i]) {
       allocator::step(state, allocator::GpuLost{i}, now);
     } else if (!contains(as_free, inventory.devices[i].uuid) && is_leased(i)) {
       // Whose it is does not matter to a decision: each held GPU is a lease of its own.
       const std::uint64_t id = std::numeric_limits<std::uint64_t>::max() - i;
       allocator::step(state, allocator::Held{id, id, {i}}, now);
-    } else if (stranger != strangers_.end() && stranger->second.until > now) {
+    } else if (unusable != unusable_.end() && unusable->second.until > now) {
       allocator::step(state, allocator::StrangerCame{i}, now);
     }
   }
@@ -143,9 +143,10 @@ allocator::State LeaseBook::Impl::read_state(const std::vector<bool>& quarantine
 
 std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::decide(const LeaseRecord& asked) {
   FAULT("lease.decide");
-  const UniqueFd book = open_book();
+  const LockFile book = open_book();
   auto order = order_with(asked);
   const auto without = quarantined();
+  decided_ = sys::Clock::now();
   auto state = read_state(without);
   const auto mine = asking(waiting(asked, without));
   // Most looks end here.
@@ -173,7 +174,7 @@ std::optional<LeaseBook::Impl::Granted> LeaseBook::Impl::take(const allocator::G
       granted.shared.push_back(directory_.try_lock(gpu_lock_name(gpu), Hold::kShared));
       if (!granted.shared.back()) return std::nullopt;
     }
-    UniqueFd lock = directory_.try_lock(lock_name(gpu));
+    LockFile lock = directory_.try_lock(lock_name(gpu));
     if (!lock) return std::nullopt;  // taken by something that does not ask the book
     granted.locks.push_back(std::move(lock));
     FAULT("lease.locked");
@@ -188,32 +189,35 @@ bool LeaseBook::Impl::strangers_on(const Granted& granted, const LeaseOwner& own
     const Device& device = inventory.devices[gpu];
     if (device.simulated) continue;
     const DeviceHealth health = health_of(device, kDriverTimeout);
-    if (health.answered && !health.trouble.empty()) {
+    const bool ill = health.answered && !health.trouble.empty();
+    if (ill) {
       quarantine({std::string(gpu_of(device.uuid)), health.trouble, "", 0, owner}, 0);
-      any = true;
-      continue;
-    }
-    auto processes = strangers(gpu, health);
-    if (!processes) continue;  // the driver does not say: the lock is what counts
-    std::erase_if(*processes,
-                  [&](const DeviceProcess& process) { return process.pid == owner.pid; });
-    if (processes->empty()) {
-      strangers_.erase(gpu);
-      continue;
+    } else {
+      auto processes = strangers(gpu, health);
+      if (!processes) continue;  // the driver does not say: the lock is what counts
+      std::erase_if(*processes,
+                    [&](const DeviceProcess& process) { return process.pid == owner.pid; });
+      if (processes->empty()) {
+        unusable_.erase(gpu);
+        continue;
+      }
     }
     any = true;
-    Stranger& stranger = strangers_[gpu];
-    stranger.processes = std::move(*processes);
     // The last holder's memory is gone in milliseconds, a stranger stays: look less and less often.
-    stranger.pause = std::clamp(stranger.pause * 2, kFirstLook, kLastLook);
-    stranger.until = sys::Clock::now() + stranger.pause;
+    // An ill GPU too, for its quarantine is not written where the disk is full.
+    Unusable& found = unusable_[gpu];
+    found.pause = std::clamp(found.pause * 2, kFirstLook, kLastLook);
+    found.until = sys::Clock::now() + found.pause;
   }
   return any;
 }
 
 sys::TimePoint LeaseBook::Impl::next_look() const {
   auto next = sys::TimePoint::max();
-  for (const auto& [gpu, stranger] : strangers_) next = std::min(next, stranger.until);
+  for (const auto& [gpu, found] : unusable_) {
+    // The others were no longer in the way when it was decided last.
+    if (found.until > decided_) next = std::min(next, found.until);
+  }
   return next;
 }
 
@@ -229,7 +233,7 @@ void LeaseBook::Impl::write_owner(const Granted& granted, const LeaseOwner& owne
 std::vector<LeaseStatus> LeaseBook::Impl::status() {
   std::vector<LeaseStatus> all;
   {
-    const UniqueFd book = open_book();
+    const LockFile book = open_book();
     for (std::size_t i = 0; i < inventory.devices.size(); ++i) {
       LeaseStatus status;
       status.uuid = inventory.devices[i].uuid;
@@ -257,7 +261,7 @@ std::vector<LeaseStatus> LeaseBook::Impl::status() {
 
 std::vector<LeaseStatus> LeaseBook::Impl::leases() {
   std::vector<LeaseStatus> all;
-  const UniqueFd book = open_book();
+  const LockFile book = open_book();
   for (const auto& name : directory_.names("gpu-")) {
     // A GPU's lock that is shared stands for its slices, whose own locks follow.
     if (directory_.held(name) != Hold::kExclusive) continue;
@@ -277,7 +281,7 @@ std::vector<LeaseStatus> LeaseBook::Impl::leases() {
 
 std::vector<LeaseDemand> LeaseBook::Impl::wanted(const std::vector<std::string>& held,
                                                  const std::vector<std::string>& leaving) {
-  const UniqueFd book = open_book();
+  const LockFile book = open_book();
   const auto tickets = read_tickets(read_order(), kMostWanting);
   if (tickets.empty()) return {};
   const auto without_these = quarantined();

@@ -24,7 +24,7 @@
 namespace ionian {
 
 struct Lease::Locks {
-  std::vector<UniqueFd> files;
+  std::vector<LockFile> files;
 };
 
 /// A live ticket: a file of the queue whose lock somebody holds.
@@ -41,15 +41,15 @@ class LeaseBook::Impl {
   struct Granted {
     std::size_t alternative = 0;
     std::vector<std::size_t> gpus;
-    std::vector<UniqueFd> locks;
-    std::vector<UniqueFd> shared;  // of slices: the locks of their GPUs
+    std::vector<LockFile> locks;
+    std::vector<LockFile> shared;  // of slices: the locks of their GPUs
   };
 
   /// Returns the ticket of a request; without a number yet.
   [[nodiscard]] LeaseRecord record_of(const GpuRequest& request, LeaseOwner owner,
                                       const std::vector<std::string>& held_by_ancestors) const;
   /// Enters the queue: writes `record` with the next number into a free ticket.
-  UniqueFd enter(LeaseRecord& record);
+  LockFile enter(LeaseRecord& record);
   /// Takes the locks of what the request in the queue is granted now; nullopt if nothing is. Throws
   /// LeaseDeadlockError if it is the one that has to give way.
   std::optional<Granted> decide(const LeaseRecord& asked);
@@ -99,9 +99,9 @@ class LeaseBook::Impl {
   const LeaseBookOptions options;
 
  private:
-  struct Stranger {
-    std::vector<DeviceProcess> processes;
-    sys::TimePoint until{};  // the GPU counts as busy up to here
+  /// A GPU that nobody holds and that could not be granted when it was looked at.
+  struct Unusable {
+    sys::TimePoint until{};  // it counts as busy up to here
     std::chrono::milliseconds pause{0};
   };
 
@@ -111,7 +111,7 @@ class LeaseBook::Impl {
   void write_health(std::string_view uuid, const std::string& text);
   void add_quarantine(std::size_t device, LeaseStatus& status) const;
 
-  UniqueFd open_book();
+  LockFile open_book();
   /// Takes the locks of what was granted; nullopt if somebody has one that does not ask the book.
   std::optional<Granted> take(const allocator::Grant& grant);
   /// Returns the queue as it is written down, or, if that is lost, as the tickets have it.
@@ -174,7 +174,8 @@ class LeaseBook::Impl {
   LockDirectory directory_;
   Machine machine_;
   std::shared_ptr<const allocator::Layout> layout_;  // of the same, as the allocator sees it
-  std::map<std::size_t, Stranger> strangers_;
+  std::map<std::size_t, Unusable> unusable_;
+  sys::TimePoint decided_{};  // when the locks were last read for a decision
   std::uint64_t change_count_ = 0;
   std::map<std::uint64_t, std::size_t> positions_;  // of this book's requests, by number
 };
@@ -183,7 +184,7 @@ struct LeaseWaiter::State {
   std::shared_ptr<LeaseBook::Impl> book;
   GpuRequest request;
   LeaseRecord record;
-  UniqueFd ticket;
+  LockFile ticket;
   std::chrono::milliseconds pause{1};
   std::uint64_t changes_seen = 0;
   bool watching = false;

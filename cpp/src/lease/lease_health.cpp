@@ -67,12 +67,12 @@ std::optional<QuarantineRecord> LeaseBook::Impl::read_quarantine(std::size_t dev
 
 void LeaseBook::Impl::write_health(std::string_view uuid, const std::string& text) {
   // The book is held, so the lock is free unless something else than ionian plays with it.
-  const UniqueFd file = directory_.try_lock(health_file(uuid));
+  const LockFile file = directory_.try_lock(health_file(uuid));
   if (file) LockDirectory::write(file, text);
 }
 
 void LeaseBook::Impl::quarantine(Quarantine found, std::uint64_t memory_bytes) {
-  const UniqueFd book = open_book();
+  const LockFile book = open_book();
   const auto before =
       QuarantineRecord::parse(directory_.read(health_file(found.uuid)).value_or(""));
   QuarantineRecord record;
@@ -109,7 +109,7 @@ bool LeaseBook::Impl::probe(std::size_t device, const QuarantineRecord& record) 
   const std::string left = what_is_left(health, record.memory_bytes);
   const std::string fault = !health.trouble.empty() ? health.trouble : health.pending;
   const bool well = health.answered && fault.empty() && left.empty();
-  const UniqueFd book = open_book();
+  const LockFile book = open_book();
   if (read_quarantine(device) != record) return false;  // somebody else was faster
   // Only faults make the pauses grow: a GPU on which something is left answers well.
   after.faults = record.boot == after.boot && !fault.empty() ? record.faults + 1 : 1;

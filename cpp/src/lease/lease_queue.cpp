@@ -103,9 +103,9 @@ LeaseRecord LeaseBook::Impl::record_of(const GpuRequest& request, LeaseOwner own
   return record;
 }
 
-UniqueFd LeaseBook::Impl::enter(LeaseRecord& record) {
+LockFile LeaseBook::Impl::enter(LeaseRecord& record) {
   FAULT("lease.enter");
-  const UniqueFd book = open_book();
+  const LockFile book = open_book();
   auto order = read_order();
   // Looked through for those who have left only when it has doubled: a thousand that come one after
   // the other must not each open the tickets of all before.
@@ -120,7 +120,7 @@ UniqueFd LeaseBook::Impl::enter(LeaseRecord& record) {
     if (slot < taken.size() && taken[slot]) continue;
     const std::string name = ticket_name(slot);
     if (directory_.is_held(name)) continue;
-    UniqueFd ticket = directory_.try_lock(name);
+    LockFile ticket = directory_.try_lock(name);
     if (!ticket) continue;
     FAULT("lease.ticket");
     LockDirectory::write(ticket, record.to_string());
@@ -345,7 +345,7 @@ LeaseExplanation LeaseBook::Impl::explain(const GpuRequest& request, LeaseRecord
 }
 
 std::vector<Ticket> LeaseBook::Impl::tickets() {
-  const UniqueFd book = open_book();
+  const LockFile book = open_book();
   return read_tickets(read_order());
 }
 

@@ -2,15 +2,18 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
+#include <sched.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <exception>
+#include <functional>
 #include <span>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -28,13 +31,17 @@ constexpr std::size_t kLongestText = std::size_t{256} << 10;
 constexpr std::chrono::microseconds kShortestPause{20};
 constexpr std::chrono::milliseconds kLongestPause{250};
 
-bool flock_now(const UniqueFd& file, int operation) {
-  for (;;) {
-    const int injected = sys::injected_errno("flock");
-    if (injected == 0 && ::flock(file.get(), operation | LOCK_NB) == 0) return true;
-    if (injected != 0) errno = injected;
-    if (errno == EWOULDBLOCK) return false;
-    if (errno != EINTR) throw_errno("lock a file", errno);
+/// Makes something with the permissions that it asks for: the umask cuts them, and who is killed
+/// before a chmod leaves a lock that other users cannot take. The umask is the whole process's, so
+/// it is set aside in a thread of its own. Where a sandbox forbids that, `body` runs as it is.
+void without_umask(const std::function<void()>& body) {
+  try {
+    std::thread([&] {
+      if (::unshare(CLONE_FS) == 0) ::umask(0);
+      body();
+    }).join();
+  } catch (const std::system_error&) {  // no thread is to be had
+    body();
   }
 }
 
@@ -53,12 +60,15 @@ LockDirectory::LockDirectory(std::string path, bool shared)
 
 void LockDirectory::open_directory() {
   watch_.reset();
-  if (::mkdir(path_.c_str(), 0700) == 0) {
-    // mkdir's own mode is cut by the umask.
-    if (shared_ && ::chmod(path_.c_str(), 01777) != 0) throw_errno("share " + path_, errno);
-  } else if (errno != EEXIST) {
-    throw_errno("make the lock directory " + path_, errno);
+  int code = 0;
+  const mode_t mode = shared_ ? 01777 : 0700;
+  const auto make = [&] { code = ::mkdir(path_.c_str(), mode) == 0 ? 0 : errno; };
+  if (!shared_) {
+    make();
+  } else if (::access(path_.c_str(), F_OK) != 0) {
+    without_umask(make);
   }
+  if (code != 0 && code != EEXIST) throw_errno("make the lock directory " + path_, code);
   struct stat looked_at {};
   for (int attempt = 0;; ++attempt) {
     struct stat info {};
@@ -70,8 +80,11 @@ void LockDirectory::open_directory() {
     if (!sticky && (info.st_mode & S_IWOTH) != 0) {
       refuse(path_, "can be written to by everybody and lacks the sticky bit");
     }
-    const bool ours = info.st_uid == ::geteuid() || info.st_uid == 0;
-    if (ours || sticky) {
+    const bool ours = info.st_uid == ::geteuid();
+    // Only where the umask could not be set aside.
+    if (shared_ && ours && (info.st_mode & 07777) != mode && ::chmod(path_.c_str(), mode) != 0)
+      throw_errno("share " + path_, errno);
+    if (ours || sticky || info.st_uid == 0) {
       looked_at = info;
       break;
     }
@@ -90,14 +103,14 @@ void LockDirectory::open_directory() {
   }
 }
 
-UniqueFd LockDirectory::open_file(const std::string& name, int flags) const {
+LockFile LockDirectory::open_file(const std::string& name, int flags) const {
   int code = 0;
   do {
     code = sys::injected_errno("openat");
     if (code != 0) continue;
     UniqueFd file(::openat(directory_.get(), name.c_str(),
                            flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
-    if (file) return file;
+    if (file) return LockFile(std::move(file));
     code = errno;
   } while (code == EINTR);
   // Want of descriptors must not look like a lock that nobody holds.
@@ -107,15 +120,35 @@ UniqueFd LockDirectory::open_file(const std::string& name, int flags) const {
   return {};
 }
 
+LockFile LockDirectory::make_file(const std::string& name) const {
+  LockFile file;
+  int code = 0;
+  std::exception_ptr failure;
+  without_umask([&] {
+    try {
+      file = open_file(name, O_RDWR | O_CREAT | O_EXCL);
+      code = errno;
+    } catch (const Error&) {
+      failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+  FAULT("lock_directory.created");
+  errno = code;
+  return file;
+}
+
 /// Refuses what a file of locks cannot be: writing to it would change something else.
-void LockDirectory::check_plain(const UniqueFd& file, const std::string& name) const {
+void LockDirectory::check_plain(const LockFile& file, const std::string& name) const {
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) throw_errno("look at the lock " + path_ + "/" + name, errno);
   if (!S_ISREG(info.st_mode)) refuse(path_ + "/" + name, "is not a plain file");
   if (info.st_nlink > 1) refuse(path_ + "/" + name, "has a second name elsewhere (hard link)");
+  // Only where the umask could not be set aside when it was made.
+  if (info.st_uid == ::geteuid() && (info.st_mode & 0666) != 0666) ::fchmod(file.get(), 0666);
 }
 
-bool LockDirectory::still_there(const UniqueFd& file, const std::string& name) const {
+bool LockDirectory::still_there(const LockFile& file, const std::string& name) const {
   struct stat mine {};
   struct stat there {};
   return ::fstat(file.get(), &mine) == 0 &&
@@ -123,19 +156,15 @@ bool LockDirectory::still_there(const UniqueFd& file, const std::string& name) c
          mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
 }
 
-UniqueFd LockDirectory::try_lock(const std::string& name, Hold hold) {
+LockFile LockDirectory::try_lock(const std::string& name, Hold hold) {
   for (int attempt = 0; attempt < 100; ++attempt) {
     // Without O_CREAT first: fs.protected_regular forbids it on another user's file in a sticky
     // directory.
-    UniqueFd file = open_file(name, O_RDWR);
+    LockFile file = open_file(name, O_RDWR);
     if (!file && errno == ENOENT) {
-      file = open_file(name, O_RDWR | O_CREAT | O_EXCL);
-      if (file) {
-        FAULT("lock_directory.created");
-        ::fchmod(file.get(), 0666);
-      } else if (errno == EEXIST) {
-        continue;
-      } else if (errno == ENOENT) {
+      file = make_file(name);
+      if (!file && errno == EEXIST) continue;
+      if (!file && errno == ENOENT) {
         open_directory();  // it was removed under us
         continue;
       }
@@ -143,26 +172,26 @@ UniqueFd LockDirectory::try_lock(const std::string& name, Hold hold) {
     if (!file && errno == ELOOP) refuse(path_ + "/" + name, "is a symbolic link");
     if (!file) throw_errno("open the lock " + path_ + "/" + name, errno);
     check_plain(file, name);
-    if (!flock_now(file, hold == Hold::kShared ? LOCK_SH : LOCK_EX)) return {};
+    if (!file.try_lock(hold)) return {};
     if (still_there(file, name)) return file;
   }
   throw ExecutionError("[lock directory] " + path_ + "/" + name +
                        " is replaced faster than it can be locked");
 }
 
-UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milliseconds limit) {
+LockFile LockDirectory::lock_briefly(const std::string& name, std::chrono::milliseconds limit) {
   const auto begin = sys::Clock::now();
   auto deadline = begin + limit;
   timespec taken{};  // by whoever holds it
   for (;;) {
     // The file has to exist before it can be opened for reading; after that no event is made.
-    UniqueFd file = open_file(name, O_RDONLY);
+    LockFile file = open_file(name, O_RDONLY);
     if (!file) {
       if (errno != ENOENT) throw_errno("open the lock " + path_ + "/" + name, errno);
       if (!try_lock(name) && sys::Clock::now() > deadline) return {};
       continue;
     }
-    if (flock_now(file, LOCK_EX)) {
+    if (file.try_lock(Hold::kExclusive)) {
       if (!still_there(file, name)) continue;
       ::futimens(file.get(), nullptr);
       return file;
@@ -182,12 +211,12 @@ UniqueFd LockDirectory::lock_briefly(const std::string& name, std::chrono::milli
 }
 
 Hold LockDirectory::held(const std::string& name) const {
-  const UniqueFd file = open_file(name, O_RDONLY);
-  if (!file || flock_now(file, LOCK_EX)) return Hold::kNone;
-  return flock_now(file, LOCK_SH) ? Hold::kShared : Hold::kExclusive;
+  const LockFile file = open_file(name, O_RDONLY);
+  if (!file || file.try_lock(Hold::kExclusive)) return Hold::kNone;
+  return file.try_lock(Hold::kShared) ? Hold::kShared : Hold::kExclusive;
 }
 
-void LockDirectory::write(const UniqueFd& lock, const std::string& text) {
+void LockDirectory::write(const LockFile& lock, const std::string& text) {
   // Information for people: a full disk must not cost a lease.
   const ssize_t written = ::pwrite(lock.get(), text.data(), text.size(), 0);
   if (written != static_cast<ssize_t>(text.size()) || ::ftruncate(lock.get(), written) != 0) {
@@ -196,7 +225,7 @@ void LockDirectory::write(const UniqueFd& lock, const std::string& text) {
 }
 
 void LockDirectory::replace(const std::string& name, const std::string& text) {
-  const UniqueFd file = try_lock(name);
+  const LockFile file = try_lock(name);
   if (!file || ::ftruncate(file.get(), 0) != 0) return;
   const ssize_t written = ::pwrite(file.get(), text.data(), text.size(), 0);
   if (written != static_cast<ssize_t>(text.size()) && ::ftruncate(file.get(), 0) != 0)
@@ -204,19 +233,19 @@ void LockDirectory::replace(const std::string& name, const std::string& text) {
 }
 
 std::optional<std::string> LockDirectory::read(const std::string& name) const {
-  const UniqueFd file = open_file(name, O_RDONLY);
+  const LockFile file = open_file(name, O_RDONLY);
   if (!file) return std::nullopt;
   return read_text(file);
 }
 
 std::optional<LockDirectory::Look> LockDirectory::look(const std::string& name) const {
-  const UniqueFd file = open_file(name, O_RDONLY);
+  const LockFile file = open_file(name, O_RDONLY);
   if (!file) return std::nullopt;
-  if (flock_now(file, LOCK_EX)) return Look{};
+  if (file.try_lock(Hold::kExclusive)) return Look{};
   return Look{true, read_text(file)};
 }
 
-std::string LockDirectory::read_text(const UniqueFd& file) {
+std::string LockDirectory::read_text(const LockFile& file) {
   std::string text;
   std::array<char, 4096> buffer;  // NOLINT: filled by read
   while (text.size() < kLongestText) {

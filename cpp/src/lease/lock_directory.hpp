@@ -13,10 +13,9 @@
 #include <vector>
 
 #include "ionian/fd.hpp"
+#include "lease/lock_file.hpp"
 
 namespace ionian {
-
-enum class Hold { kNone, kShared, kExclusive };
 
 class LockDirectory {
  public:
@@ -30,11 +29,11 @@ class LockDirectory {
   /// Takes the lock `name` if nobody holds it, or with kShared nobody exclusively; empty if
   /// somebody does. The file is made if need be. Throws PermissionDeniedError if it is a link or no
   /// plain file, or may not be opened.
-  UniqueFd try_lock(const std::string& name, Hold hold = Hold::kExclusive);
+  LockFile try_lock(const std::string& name, Hold hold = Hold::kExclusive);
   /// Takes the lock `name` for writing down something, for as long as the result lives. Returns an
   /// empty descriptor if the same holder keeps it for `limit`; a crowd that takes turns is waited
   /// for: each taker renews the file's time stamp. Its release is no event.
-  UniqueFd lock_briefly(const std::string& name, std::chrono::milliseconds limit);
+  LockFile lock_briefly(const std::string& name, std::chrono::milliseconds limit);
   /// Returns how the lock `name` is held. Call it only while holding the lock that orders all
   /// takers: it holds the lock itself for a moment.
   [[nodiscard]] Hold held(const std::string& name) const;
@@ -49,7 +48,7 @@ class LockDirectory {
   [[nodiscard]] std::optional<Look> look(const std::string& name) const;
 
   /// Replaces what the file of a held lock says.
-  static void write(const UniqueFd& lock, const std::string& text);
+  static void write(const LockFile& lock, const std::string& text);
   /// Replaces what the file `name` says, which nobody holds; it is made if need be. If that cannot
   /// be done, or the writer is killed, the file says nothing or a part. Throws as `try_lock` does.
   void replace(const std::string& name, const std::string& text);
@@ -67,11 +66,13 @@ class LockDirectory {
 
  private:
   void open_directory();
-  [[nodiscard]] UniqueFd open_file(const std::string& name, int flags) const;
-  static std::string read_text(const UniqueFd& file);
-  void check_plain(const UniqueFd& file, const std::string& name) const;
+  [[nodiscard]] LockFile open_file(const std::string& name, int flags) const;
+  /// Makes the lock `name`, for everybody to open. Empty, with errno set, if that cannot be done.
+  [[nodiscard]] LockFile make_file(const std::string& name) const;
+  static std::string read_text(const LockFile& file);
+  void check_plain(const LockFile& file, const std::string& name) const;
   [[nodiscard]] UniqueFd make_watch() const;
-  [[nodiscard]] bool still_there(const UniqueFd& file, const std::string& name) const;
+  [[nodiscard]] bool still_there(const LockFile& file, const std::string& name) const;
 
   std::string path_;
   bool shared_;
