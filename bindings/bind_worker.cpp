@@ -84,6 +84,8 @@ void bind_worker(py::module_& m) {
       .def("failed", &Launcher::failed, py::arg("text"))
       .def("next", &Launcher::next, "Waits for an order; None when the launcher should end.")
       .def("forked", &Launcher::forked, py::arg("worker"), py::arg("pid"))
+      .def("refused", &Launcher::refused, py::arg("worker"), py::arg("why"),
+           "The order could not be carried out.")
       .def("forget", &Launcher::forget, "In the forked child: lets go of what is the launcher's.");
   m.def("cuda_reason", &ionian::cuda::driver_reason,
         "Why there is no CUDA driver, \"\" if there is one. Initialises nothing.");

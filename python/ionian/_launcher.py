@@ -84,7 +84,11 @@ def _fork(launcher: _core.Launcher, order: _core.WorkerOrder) -> None:
     sys.stderr.flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # native threads that know how to fork
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no process or no memory is left: perhaps there is for the next
+            launcher.refused(order.worker, f"fork: {error.strerror}")
+            return
     if pid != 0:
         launcher.forked(order.worker, pid)
         return

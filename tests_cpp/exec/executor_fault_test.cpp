@@ -6,7 +6,10 @@
 
 #include <atomic>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -30,6 +33,21 @@ class ExecutorFaultTest : public RunTest {
     }
     ADD_FAILURE() << "the call did not fail";
     return {};
+  }
+
+  std::string error_of(const CallPtr& made) {
+    try {
+      result(made);
+    } catch (const Error& error) {
+      return std::string(error.kind()) + ": " + error.what();
+    }
+    return "";
+  }
+
+  CallPtr submit_with_buffer(Pool* pool, const std::string& text) {
+    const std::vector<std::byte> data(256, std::byte{1});
+    const std::vector<std::span<const std::byte>> buffers{data};
+    return executor->submit(pool, {std::as_bytes(std::span(text)), buffers});
   }
 
   static pid_t parent_of(const std::string& pid) {
@@ -92,6 +110,138 @@ TEST_F(ExecutorFaultTest, CallsBehindADeadOne_AreRunByAnotherWorker_EachBodyOnce
   EXPECT_EQ(testing::file_size(counter), 40U);
 }
 
+TEST_F(ExecutorFaultTest, WorkerThatWroteOverTheNextCallsMemoryAndDied_FailsBoth_AndThePoolGoesOn) {
+  start();
+  PoolOptions options;
+  options.max_containers = 1;
+  Pool* f = pool("", options);
+  for (int i = 0; i < 2000; ++i) call(f, "echo warm");  // short calls are sent ahead
+  const std::string gate = locks.path("gate");
+  const CallPtr dies = submit_with_buffer(f, "overrun " + gate + " 0");
+  const CallPtr behind = submit_with_buffer(f, "buffers");
+  std::ofstream(gate) << "open";
+  EXPECT_TRUE(death_of(dies).started);
+  EXPECT_NE(error_of(behind).find("which wrote over it"), std::string::npos) << error_of(behind);
+  EXPECT_EQ(call(f, "echo next"), "next");
+}
+
+TEST_F(ExecutorFaultTest, WorkerThatWroteOverTheNextCallsMemory_FailsThatCallWhenItIsMoved) {
+  start();
+  PoolOptions options;
+  options.min_containers = 2;
+  options.max_containers = 2;
+  Pool* f = pool("", options);
+  for (int i = 0; i < 2000; ++i) call(f, "echo warm");
+  const std::string gate = locks.path("gate");
+  const CallPtr overruns = submit_with_buffer(f, "overrun " + gate + " 60000");
+  const CallPtr other = submit_with_buffer(f, "touch " + locks.path("runs"));
+  wait_until("both run", [&] {
+    return testing::file_size(locks.path("runs")) == 1 && testing::file_size(gate + ".runs") == 1;
+  });
+  const CallPtr behind = submit_with_buffer(f, "buffers");  // behind the first, as nobody is idle
+  std::ofstream(gate) << "open";
+  wait_until("it is overwritten", [&] { return ::access((gate + ".done").c_str(), F_OK) == 0; });
+  executor->cancel(other, false);
+  EXPECT_NE(error_of(behind).find("which wrote over it"), std::string::npos);
+  EXPECT_EQ(call(f, "echo next"), "next");
+  executor->cancel(overruns, true);
+}
+
+TEST_F(ExecutorFaultTest, GuardianTakesAsManyDescriptorsAsItMay_ItsWorkersWhatTheUserHad) {
+  guardian_program = limited(IONIAN_GUARDIAN, "-Sn", 60);
+  start();
+  PoolOptions options;
+  options.min_containers = 30;
+  options.max_containers = 30;
+  Pool* f = pool("", options);
+  EXPECT_EQ(call(f, "files"), "60");
+  std::ifstream limits("/proc/" + std::to_string(find_process("ionian-guardian")) + "/limits");
+  std::string line;
+  while (std::getline(limits, line) && !line.starts_with("Max open files")) {
+  }
+  std::istringstream words(line.substr(line.find("files") + 5));
+  std::string soft;
+  std::string hard;
+  words >> soft >> hard;
+  EXPECT_EQ(soft, hard);
+  EXPECT_NE(soft, "60");
+}
+
+TEST_F(ExecutorFaultTest, GuardianWithoutDescriptorsForOneMoreWorker_GoesOnWithThoseThatThereAre) {
+  guardian_program = limited(IONIAN_GUARDIAN, "-n", 48);
+  start();
+  Pool* f = pool();
+  const std::string worker = call(f, "pid");
+  const pid_t before = find_process("ionian-guardian");
+  PoolOptions options;
+  options.name = "many";
+  options.min_containers = 30;
+  options.max_containers = 30;
+  Pool* many = pool("", options);
+  const std::string error = error_of(submit(many, "echo x"));
+  EXPECT_TRUE(error.empty() || error.find("descriptor") != std::string::npos) << error;
+  EXPECT_EQ(call(f, "pid"), worker);
+  EXPECT_EQ(find_process("ionian-guardian"), before);
+}
+
+TEST_F(ExecutorFaultTest, LauncherWithoutDescriptorsForOneMoreWorker_SaysSo) {
+  launcher_program = limited(IONIAN_SCRIPTED_LAUNCHER, "-n", 9);
+  start("A10G:1");
+  const std::string error = error_of(submit(pool("A10G"), "echo x"));
+  EXPECT_TRUE(error.starts_with("CrashLoopError")) << error;
+  EXPECT_NE(error.find("no file descriptor is left in the process that imported the code"),
+            std::string::npos)
+      << error;
+}
+
+TEST_F(ExecutorFaultTest, ChildThatPrintsForEver_DoesNotKeepTheGuardianFromTheOthers) {
+  start();
+  EXPECT_EQ(death_of(submit(pool(), "scream")).exit_code, 3);
+  EXPECT_EQ(call(pool(), "echo next"), "next");
+}
+
+TEST_F(ExecutorFaultTest, CallerThatIsSlowToRead_GetsTheLastOutputWhole) {
+  constexpr int lines = 700;  // more than a socket takes at once, less than the guardian keeps
+  const std::string gate = locks.path("gate");
+  const pid_t client = ::fork();
+  if (client == 0) {
+    start();
+    std::ofstream(locks.path("run")) << executor->run_id() << std::flush;
+    submit(pool(), "flood " + std::to_string(lines) + " " + gate);
+    int heard = 0;
+    bool closed = false;
+    for (const auto limit = sys::Clock::now() + 15s; heard < lines && sys::Clock::now() < limit;) {
+      const auto event = executor->next_event(sys::Clock::now() + 100ms, closed);
+      if (event && event->kind == ExecutorEvent::Kind::kStdout) ++heard;
+    }
+    executor.reset();
+    ::_exit(heard == lines ? 0 : 1);
+  }
+  wait_until("it runs", [&] { return ::access((gate + ".runs").c_str(), F_OK) == 0; });
+  std::string run;
+  std::ifstream(locks.path("run")) >> run;
+  ::kill(client, SIGSTOP);
+  std::ofstream(gate) << "open";
+  wait_until("all is printed", [&] { return ::access((gate + ".done").c_str(), F_OK) == 0; });
+  pid_t guardian_pid = 0;
+  for (const pid_t pid : process::find_by_variable(process::kRunVariable, run)) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+    std::string comm;
+    if (std::getline(file, comm) && comm == "ionian-guardian") guardian_pid = pid;
+  }
+  ::kill(guardian_pid, SIGINT);
+  wait_until("the others have ended", [&] {
+    return process::find_by_variable(process::kRunVariable, run) ==
+               std::vector<pid_t>{guardian_pid} ||
+           process::find_by_variable(process::kRunVariable, run).empty();
+  });
+  ::kill(client, SIGCONT);
+  int status = 0;
+  ::waitpid(client, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST_F(ExecutorFaultTest, WorkerThatDiesReadingItsArguments_IsReplacedThreeTimesAtMost) {
   start();
   Pool* f = pool();
@@ -106,6 +256,28 @@ TEST_F(ExecutorFaultTest, WorkersThatNeverGetReady_AreACrashLoop) {
   PoolOptions options;
   options.setup = "die";
   EXPECT_THROW(call(pool("", options), "echo x"), CrashLoopError);
+}
+
+TEST_F(ExecutorFaultTest, WorkersThatNeverGetReady_AreNotStartedForEverForMinContainers) {
+  start();
+  const std::string starts = locks.path("starts");
+  PoolOptions options;
+  options.min_containers = 1;
+  options.setup = "die " + starts;
+  Pool* f = pool("", options);
+  wait_until("it has been tried", [&] { return testing::file_size(starts) >= 3; });
+  PoolOptions healthy;
+  healthy.name = "g";
+  Pool* g = pool("", healthy);
+  for (int i = 0; i < 50; ++i) call(g, "sleep 2");  // time for more
+  EXPECT_EQ(testing::file_size(starts), 3U);
+  bool closed = false;
+  const auto event = executor->next_event(sys::Clock::now() + 10s, closed);
+  ASSERT_TRUE(event) << "nobody waits for a call, so it is said";
+  EXPECT_EQ(event->kind, ExecutorEvent::Kind::kWarning);
+  EXPECT_NE(event->text.find("three workers in a row"), std::string::npos) << event->text;
+  EXPECT_THROW(call(f, "echo x"), CrashLoopError);
+  EXPECT_EQ(testing::file_size(starts), 6U) << "a call tries again";
 }
 
 TEST_F(ExecutorFaultTest, FunctionThatCannotBeLoaded_FailsTheCallWithItsText) {

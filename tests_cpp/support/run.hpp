@@ -66,13 +66,13 @@ class RunTest : public ::testing::Test {
 
   Executor& start(const std::string& gpus = "A10G:2", const std::string& launcher_setup = "") {
     ExecutorOptions options;
-    options.guardian = IONIAN_GUARDIAN;
+    options.guardian = guardian_program;
     options.app = "test";
     options.simulate = gpus;
     options.lock_dir = locks.path();
     executor = std::make_unique<Executor>(options);
-    launcher = executor->start_launcher(
-        {{IONIAN_SCRIPTED_LAUNCHER}, process::environment(), "", launcher_setup});
+    launcher =
+        executor->start_launcher({{launcher_program}, process::environment(), "", launcher_setup});
     return *executor;
   }
 
@@ -108,6 +108,18 @@ class RunTest : public ::testing::Test {
     return 0;
   }
 
+  /// Returns a program that runs `program` with at most so many descriptors, as `option` of ulimit
+  /// says: "-Sn" for now, "-n" for good.
+  std::string limited(const std::string& program, const std::string& option, int descriptors) {
+    const std::string path = locks.path("limited");
+    std::ofstream(path) << "#!/bin/sh\nulimit " << option << " " << descriptors << "\nexec "
+                        << program << " \"$@\"\n";
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+    return path;
+  }
+
+  std::string guardian_program = IONIAN_GUARDIAN;
+  std::string launcher_program = IONIAN_SCRIPTED_LAUNCHER;
   TemporaryDirectory locks;
   std::unique_ptr<Executor> executor;
   std::uint32_t launcher = 0;

@@ -4,18 +4,21 @@
 //   pid            answers its pid            visible        answers CUDA_VISIBLE_DEVICES
 //   raise TEXT     answers TEXT as raised     print TEXT     writes a line to stdout, answers ""
 //   exit N · kill N   ends so, in the body    die-unpickling ends before the body is entered
-//   sleep MS       answers after that time    spawn          leaves a process behind in a session
-//   of its own touch PATH     creates the file, sleeps   count PATH     appends a byte: how often a
-//   body was entered
-//   deaf MS        as sleep, but hears no cancellation, which ends sleep and touch at once
-//   attempt PATH N DOES    appends a byte; does what DOES says if the file then has at most N
-//   bytes,
-//                          else answers its buffers, reversed, or how many bytes the file has
+//   sleep MS       answers after that time    touch PATH     creates the file, sleeps
+//   spawn          leaves a process behind, in a session of its own
+//   count PATH     appends a byte: how often a body was entered
+//   files          answers how many descriptors it may have
+//   flood N PATH   creates PATH.runs, waits for PATH, prints N lines of 1 KiB, creates PATH.done,
+//                  sleeps
+//   scream         leaves a process that prints for ever, and ends with code 3
+//   overrun PATH MS   creates PATH.runs, waits for PATH, overwrites what lies behind its buffers in
+//                  shared memory, creates PATH.done, and ends with code 9 after that time
 //   scribble       overwrites its buffers and fails       refuse TEXT    fails for good
 //
-// The pool's setup "fail TEXT" makes each worker refuse to start; "die" ends it there; "hang"
-// leaves it there.
+// The pool's setup "fail TEXT" makes each worker refuse to start; "die" ends it there, "die PATH"
+// after it has appended a byte; "hang" leaves it there.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -70,6 +73,43 @@ void leave_process_behind() {
   for (;;) ::pause();
 }
 
+void wait_at(const std::string& gate) {
+  append_byte(gate + ".runs");
+  while (::access(gate.c_str(), F_OK) != 0)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+[[noreturn]] void overrun(Worker& worker, const Received& request, const std::string& gate_and_ms) {
+  std::istringstream words(gate_and_ms);
+  std::string gate;
+  int ms = 0;
+  words >> gate >> ms;
+  wait_at(gate);
+  std::memset(request.buffers.front().data(), 0xff, std::size_t{64} << 10);
+  append_byte(gate + ".done");
+  sleep(worker, ms);
+  ::_exit(9);
+}
+
+void print_lines(const std::string& count_and_gate) {
+  std::istringstream words(count_and_gate);
+  int count = 0;
+  std::string gate;
+  words >> count >> gate;
+  wait_at(gate);
+  for (int i = 0; i < count; ++i) std::printf("%01023d\n", i);
+  std::fflush(stdout);
+  append_byte(gate + ".done");
+}
+
+[[noreturn]] void scream() {
+  if (::fork() != 0) ::_exit(3);
+  const std::string much(1 << 16, '\n');
+  while (::write(STDOUT_FILENO, much.data(), much.size()) > 0) {
+  }
+  ::_exit(0);
+}
+
 void answer_buffers(Worker& worker, const Received& request) {
   std::vector<std::vector<std::byte>> reversed;
   std::vector<std::span<const std::byte>> views;
@@ -102,8 +142,20 @@ void obey(Worker& worker, const Received& request) {
       std::fill(buffer.begin(), buffer.end(), std::byte{0});
     return answer(worker, ReplyStatus::kRaised, "");
   }
+  if (verb == "overrun") overrun(worker, request, rest);
   if (verb == "refuse") return answer(worker, ReplyStatus::kRefused, rest);
   std::string result = rest;
+  bool cancelled = false;
+  if (verb == "files") {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    result = std::to_string(limit.rlim_cur);
+  }
+  if (verb == "scream") scream();
+  if (verb == "flood") {
+    print_lines(rest);
+    cancelled = !sleep(worker, 600'000);
+  }
   if (verb == "pid") result = std::to_string(::getpid());
   if (verb == "visible") result = std::getenv("CUDA_VISIBLE_DEVICES");
   if (verb == "print") {
@@ -116,7 +168,7 @@ void obey(Worker& worker, const Received& request) {
     std::signal(std::atoi(rest.c_str()), SIG_DFL);  // sanitizers catch some
     ::kill(::getpid(), std::atoi(rest.c_str()));
   }
-  bool cancelled = verb == "sleep" && !sleep(worker, std::atoi(rest.c_str()));
+  if (verb == "sleep") cancelled = !sleep(worker, std::atoi(rest.c_str()));
   if (verb == "deaf") std::this_thread::sleep_for(std::chrono::milliseconds(std::stoi(rest)));
   if (verb == "count") append_byte(rest);
   if (verb == "spawn") leave_process_behind();
@@ -135,7 +187,8 @@ void obey(Worker& worker, const Received& request) {
       case RequestKind::kSetup: {
         const auto head = request->head();
         const std::string text(reinterpret_cast<const char*>(head.data()), head.size());
-        if (text == "die") ::_exit(7);
+        if (text.starts_with("die ")) append_byte(text.substr(4));
+        if (text.starts_with("die")) ::_exit(7);
         if (text == "hang") std::this_thread::sleep_for(std::chrono::hours(1));
         const bool fails = text.starts_with("fail ");
         answer(worker, fails ? ReplyStatus::kRaised : ReplyStatus::kReturned,

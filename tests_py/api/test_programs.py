@@ -297,6 +297,43 @@ if __name__ == "__main__":
     assert "(mine)" in ended.stderr
 
 
+def test_a_launcher_that_cannot_fork_now_forks_later(world):
+    program = """
+import os
+import ionian
+from ionian import exception
+
+app = ionian.App("forks")
+fork = os.fork
+left = [int(os.environ["FAILURES"])]
+
+def fails_at_first():
+    if left[0] > 0:
+        left[0] -= 1
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+
+@app.function()
+def f():
+    return "ran"
+
+if __name__ == "__main__":
+    with app.run():
+        try:
+            print(f.remote())
+        except exception.CrashLoopError as error:
+            print(error)
+        print(f.remote())
+else:
+    os.fork = fails_at_first
+"""
+    twice = run(world, {"forks.py": program}, ["forks.py"], env={b"FAILURES": b"2"})
+    assert twice.splitlines() == ["ran", "ran"]
+    thrice = run(world, {"forks.py": program}, ["forks.py"], env={b"FAILURES": b"3"})
+    assert "fork: Resource temporarily unavailable" in thrice
+    assert thrice.splitlines()[-1] == "ran"
+
+
 IMPORT_FAILURES = {
     "raise ImportError('only here')": "only here",
     "import no_such_module": "no_such_module",

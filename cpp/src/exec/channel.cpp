@@ -69,6 +69,11 @@ std::optional<PeerMessage> receive_peer(int socket, UniqueFd& fd, bool& closed) 
       fd = UniqueFd(received);
     }
   }
+  if ((header.msg_flags & MSG_CTRUNC) != 0) {
+    throw ResourceExhaustedError(
+        "[channel] no file descriptor is left for shared memory of the other process; raise the "
+        "limit (ulimit -n) or close files");
+  }
   if (size != static_cast<ssize_t>(sizeof(message))) return std::nullopt;
   return message;
 }
@@ -234,7 +239,7 @@ std::uint32_t CallerChannel::send(std::uint64_t call, RequestKind kind, const Pa
   fields.call = call;
   fields.code = static_cast<std::uint32_t>(kind);
   place(arena_, payload, fields, slot.inline_bytes.data());
-  slot.fields = fields;
+  slot.fields = sent_[tail_ % kSlots] = fields;
   slot.claim.store(Claim::kQueued, std::memory_order_relaxed);
   ring.tail.store(++tail_, std::memory_order_seq_cst);
   FAULT("channel.sent");
@@ -279,7 +284,7 @@ Claim CallerChannel::claim(std::uint32_t sequence) const {
 
 OwnedPayload CallerChannel::stored(std::uint32_t sequence) const {
   const Descriptor& slot = header().requests.slots[sequence % kSlots];
-  const DescriptorFields fields = copy_once(slot.fields);
+  const DescriptorFields& fields = sent_[sequence % kSlots];
   OwnedPayload payload;
   if (fields.slab == channel::kInline) {
     const std::string head = unpack_inline(fields, slot.inline_bytes.data());
@@ -299,7 +304,7 @@ bool CallerChannel::revoke(std::uint32_t sequence) {
   Descriptor& slot = header().requests.slots[sequence % kSlots];
   Claim expected = Claim::kQueued;
   if (!slot.claim.compare_exchange_strong(expected, Claim::kRevoked)) return false;
-  const DescriptorFields fields = copy_once(slot.fields);
+  const DescriptorFields& fields = sent_[sequence % kSlots];
   if (fields.slab != channel::kInline) arena_.cancel({fields.slab, fields.offset, fields.size});
   return true;
 }

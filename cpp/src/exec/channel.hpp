@@ -122,6 +122,7 @@ struct PeerMessage {
 /// Sends one message, with `fd` if it is not -1. Returns false if the peer is gone.
 bool send_peer(int socket, const PeerMessage& message, int fd);
 /// Receives one message; nullopt if none is there now or the peer is gone (`closed` tells which).
+/// Throws ResourceExhaustedError if there is no descriptor left for the one that came with it.
 std::optional<PeerMessage> receive_peer(int socket, UniqueFd& fd, bool& closed);
 
 /// CLOCK_MONOTONIC in nanoseconds: the same clock in every process.
@@ -151,7 +152,7 @@ class CallerChannel {
   std::optional<Received> receive();
   [[nodiscard]] Claim claim(std::uint32_t sequence) const;
   /// Returns a request as it lies in the ring, to be sent again elsewhere. Precondition: not
-  /// answered.
+  /// answered. Throws ExecutionError if the worker wrote over it.
   [[nodiscard]] OwnedPayload stored(std::uint32_t sequence) const;
   /// Takes back a request that the worker has not taken. Returns whether that was in time.
   bool revoke(std::uint32_t sequence);
@@ -171,6 +172,8 @@ class CallerChannel {
   UniqueFd worker_socket_;
   Arena arena_;
   SlabTable slabs_;
+  std::array<channel::DescriptorFields, channel::kSlots>
+      sent_{};  // the ring's are the worker's too
   std::uint32_t tail_ = 0;
   std::uint32_t reply_head_ = 0;
 };

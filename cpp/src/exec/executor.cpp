@@ -19,8 +19,6 @@ using std::chrono::nanoseconds;
 
 /// A little more than one wake-up of a sleeping process costs on a virtual machine.
 constexpr nanoseconds kSpin = std::chrono::microseconds(40);
-/// A worker whose current call runs longer than this gives the calls behind it to an idle one.
-constexpr nanoseconds kStuckBehind = milliseconds(1);
 constexpr nanoseconds kLookForStuck = milliseconds(1);
 constexpr nanoseconds kLookAgain = milliseconds(50);
 
@@ -197,53 +195,6 @@ void Executor::dispatch(Pool& pool) {
   }
 }
 
-/// Moves calls that are stuck behind a long one to idle workers. Returns whether some may yet be
-/// stuck.
-bool Executor::rebalance() {
-  bool again = false;
-  for (auto& pool : pools_) again |= rebalance(pool);
-  return again;
-}
-
-bool Executor::rebalance(Pool& pool) {
-  if (!pool.queue.empty() || pool.workers.size() < 2) return false;
-  const bool somebody_idle =
-      std::any_of(pool.workers.begin(), pool.workers.end(), [](const auto* worker) {
-        return worker->phase == WorkerRecord::Phase::kReady && worker->in_flight.empty();
-      });
-  if (!somebody_idle) return false;
-  bool again = false;
-  for (WorkerRecord* worker : pool.workers) {
-    if (worker->in_flight.size() < 2) continue;
-    again = true;
-    const std::uint64_t started = worker->channel->started_ns();
-    if (started == 0 || nanoseconds(channel::now_ns() - started) < kStuckBehind) continue;
-    take_back(*worker);
-    dispatch(pool);
-    return true;
-  }
-  return again;
-}
-
-/// Puts the calls behind the first one back into the queue. Newest first, so that those nearest
-/// their turn keep it.
-void Executor::take_back(WorkerRecord& worker) {
-  while (worker.in_flight.size() > 1) {
-    const CallPtr call = worker.in_flight.back();
-    if (!call->owns_payload && !call->attended) {
-      call->owned = worker.channel->stored(call->sequence);
-      call->owns_payload = true;
-    }
-    if (!worker.channel->revoke(call->sequence)) return;
-    worker.in_flight.pop_back();
-    note_load(worker);
-    if (call->state == Call::State::kDone) continue;
-    call->state = Call::State::kQueued;
-    call->worker = nullptr;
-    worker.pool->queue.push_front(call);
-  }
-}
-
 bool Executor::pump() {
   bool any = false;
   for (const auto& [id, worker] : workers_) any |= pump_worker(*worker);
@@ -288,6 +239,7 @@ void Executor::on_reply(WorkerRecord& worker, Received reply) {
       worker.phase = WorkerRecord::Phase::kReady;
       worker.idle_since = sys::Clock::now();
       pool.failed_starts = 0;
+      pool.given_up = false;
       pool.waiting.clear();
       pool.tell_waiting_at.reset();
       return;
@@ -373,30 +325,47 @@ bool Executor::wait(const Waitable& target, sys::TimePoint deadline) {
       if (late) return target.ready();
       continue;
     }
-    leading_ = true;
-    const std::uint32_t seen = doorbell_.count();
-    if (!pump() && !target.ready()) {
-      const bool stuck = rebalance();
-      const auto spin = spin_time();
-      lock.unlock();
-      const auto now = sys::Clock::now();
-      const auto limit = deadline <= now ? nanoseconds(0)
-                                         : std::min<nanoseconds>(
-                                               deadline - now, stuck ? kLookForStuck : kLookAgain);
-      bool rang = false;
-      if (limit.count() > 0) {
-        rang = spin.count() > 0 && doorbell_.spin(seen, spin);
-        if (!rang) doorbell_.wait(seen, limit);
-      }
-      lock.lock();
-      spins_in_vain_ = rang ? 0 : spins_in_vain_ + 1;
-      pump();
-    }
-    leading_ = false;
-    if (!followers_.empty()) followers_.front()->notify_one();
+    lead(lock, target, deadline);
     if (target.ready()) return true;
     if (sys::Clock::now() >= deadline) return false;
   }
+}
+
+/// Does the work of all who wait, once.
+void Executor::lead(Lock& lock, const Waitable& target, sys::TimePoint deadline) {
+  // However it ends: nobody else leads as long as somebody seems to.
+  struct Leading {
+    Executor& executor;
+    Lock& lock;
+    Leading(Executor& executor_, Lock& lock_) : executor(executor_), lock(lock_) {
+      executor.leading_ = true;
+    }
+    Leading(const Leading&) = delete;
+    Leading& operator=(const Leading&) = delete;
+    ~Leading() {
+      if (!lock.owns_lock()) lock.lock();
+      executor.leading_ = false;
+      if (!executor.followers_.empty()) executor.followers_.front()->notify_one();
+    }
+  };
+  const Leading leading(*this, lock);
+  const std::uint32_t seen = doorbell_.count();
+  if (pump() || target.ready()) return;
+  const bool stuck = rebalance();
+  const auto spin = spin_time();
+  lock.unlock();
+  const auto now = sys::Clock::now();
+  const auto limit =
+      deadline <= now ? nanoseconds(0)
+                      : std::min<nanoseconds>(deadline - now, stuck ? kLookForStuck : kLookAgain);
+  bool rang = false;
+  if (limit.count() > 0) {
+    rang = spin.count() > 0 && doorbell_.spin(seen, spin);
+    if (!rang) doorbell_.wait(seen, limit);
+  }
+  lock.lock();
+  spins_in_vain_ = rang ? 0 : spins_in_vain_ + 1;
+  pump();
 }
 
 void Executor::pump_loop() {

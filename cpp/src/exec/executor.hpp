@@ -111,6 +111,7 @@ class Pool {
   std::vector<WorkerRecord*> workers;  // those that are not dead
   double mean_call_s = 0;
   int failed_starts = 0;  // in a row
+  bool given_up = false;  // they were too many: until one gets ready, only calls start workers
   std::string waiting;    // why its first worker is not granted GPUs, "" if it is not waiting
   std::optional<sys::TimePoint> tell_waiting_at;
   sys::TimePoint unleased_since{};  // when its last lease went
@@ -181,16 +182,18 @@ class Executor {
   bool pump_worker(WorkerRecord& worker);
   void on_reply(WorkerRecord& worker, Received reply);
   void dispatch(Pool& pool);
-  bool rebalance(Pool& pool);
-  bool rebalance();
   WorkerRecord* choose_worker(Pool& pool);
   void send_call(WorkerRecord& worker, const CallPtr& call);
-  void take_back(WorkerRecord& worker);
   void cancel_one(const CallPtr& call, bool terminate);
   [[nodiscard]] std::chrono::nanoseconds spin_time() const;
+  void lead(Lock& lock, const Waitable& target, sys::TimePoint deadline);
   void pump_loop();
 
   // executor_pool.cpp
+  bool rebalance(Pool& pool);
+  bool rebalance();
+  void take_back(WorkerRecord& worker);
+  [[nodiscard]] static std::exception_ptr keep_payload(const WorkerRecord& worker, Call& call);
   void plan(Pool& pool);
   void start_worker(Pool& pool, std::uint32_t inherit);
   void retire(WorkerRecord& worker);

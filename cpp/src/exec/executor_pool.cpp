@@ -1,4 +1,5 @@
-// Pools: how many workers, which of them go, and what becomes of the calls of one that died.
+// Pools: how many workers, which of them go, and what becomes of the calls of one that is stuck or
+// died.
 #include <algorithm>
 #include <csignal>
 #include <cstring>
@@ -15,6 +16,8 @@ using std::chrono::nanoseconds;
 constexpr int kMaxLostStarts = 3;
 constexpr int kMaxFailedStarts = 3;
 constexpr milliseconds kGrace{5000};
+/// A worker whose current call runs longer than this gives the calls behind it to an idle one.
+constexpr nanoseconds kStuckBehind = milliseconds(1);
 
 std::string signal_name(int signal) {
   const char* name = ::sigabbrev_np(signal);
@@ -102,6 +105,71 @@ Pool* Executor::create_pool(PoolOptions options) {
   return &pools_.back();
 }
 
+/// Moves calls that are stuck behind a long one to idle workers. Returns whether some may yet be
+/// stuck.
+bool Executor::rebalance() {
+  bool again = false;
+  for (auto& pool : pools_) again |= rebalance(pool);
+  return again;
+}
+
+bool Executor::rebalance(Pool& pool) {
+  if (!pool.queue.empty() || pool.workers.size() < 2) return false;
+  const bool somebody_idle =
+      std::any_of(pool.workers.begin(), pool.workers.end(), [](const auto* worker) {
+        return worker->phase == WorkerRecord::Phase::kReady && worker->in_flight.empty();
+      });
+  if (!somebody_idle) return false;
+  bool again = false;
+  for (WorkerRecord* worker : pool.workers) {
+    if (worker->in_flight.size() < 2) continue;
+    again = true;
+    const std::uint64_t started = worker->channel->started_ns();
+    if (started == 0 || nanoseconds(channel::now_ns() - started) < kStuckBehind) continue;
+    take_back(*worker);
+    dispatch(pool);
+    return true;
+  }
+  return again;
+}
+
+/// Puts the calls behind the first one back into the queue. Newest first, so that those nearest
+/// their turn keep it.
+void Executor::take_back(WorkerRecord& worker) {
+  while (worker.in_flight.size() > 1) {
+    const CallPtr call = worker.in_flight.back();
+    const std::exception_ptr lost = keep_payload(worker, *call);
+    if (!worker.channel->revoke(call->sequence)) return;
+    worker.in_flight.pop_back();
+    note_load(worker);
+    if (call->state == Call::State::kDone) continue;
+    if (lost) {
+      fail(call, lost);
+      continue;
+    }
+    call->state = Call::State::kQueued;
+    call->worker = nullptr;
+    worker.pool->queue.push_front(call);
+  }
+}
+
+/// Sees to it that the call can be sent to another worker. Returns why it cannot.
+std::exception_ptr Executor::keep_payload(const WorkerRecord& worker, Call& call) {
+  if (call.owns_payload || call.attended) return nullptr;
+  try {
+    call.owned = worker.channel->stored(call.sequence);
+    call.owns_payload = true;
+    return nullptr;
+  } catch (const Error& error) {
+    return std::make_exception_ptr(ExecutionError(
+        "[" + call.pool->options.name + "] the call lay behind another in the memory of worker " +
+        std::to_string(worker.ordinal) + " (pid " + std::to_string(worker.pid) +
+        "), which wrote over it, so it cannot be sent elsewhere: " + error.what() +
+        "\nnext: native code in the function writes out of bounds; run it with f.local(...) under "
+        "valgrind or a sanitizer"));
+  }
+}
+
 void Executor::plan(Pool& pool) {
   if (state_ != State::kOpen || pool.broken || !stopped_.empty()) return;
   PoolLoad load;
@@ -113,14 +181,16 @@ void Executor::plan(Pool& pool) {
     // One that takes no more calls drains no queue, however short they are.
     if (!worker->leaving) load.mean_call_s = pool.mean_call_s;
   }
-  const std::size_t wanted = wanted_workers(pool.limits, load);
+  PoolLimits limits = pool.limits;
+  if (pool.given_up) limits.min_containers = limits.buffer_containers = 0;
+  const std::size_t wanted = wanted_workers(limits, load);
   for (std::size_t have = load.starting + load.idle + load.busy; have < wanted; ++have) {
     start_worker(pool, 0);
   }
   if (load.queued != 0) return;
   // Nothing is left for those that still wait for GPUs: leave the queue to others.
   std::size_t surplus = load.starting + load.idle + load.busy;
-  surplus -= std::min(surplus, std::max(wanted, pool.limits.min_containers));
+  surplus -= std::min(surplus, std::max(wanted, limits.min_containers));
   for (WorkerRecord* worker : std::vector<WorkerRecord*>(pool.workers)) {
     if (surplus == 0) break;
     if (worker->phase != WorkerRecord::Phase::kStarting || worker->leased) continue;
@@ -238,9 +308,9 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death,
     const bool next = claim == Claim::kTaken || worker.in_flight.empty();
     if (!started && (!next || ++call->lost_starts < kMaxLostStarts) && state_ == State::kOpen &&
         stopped_.empty()) {
-      if (!call->owns_payload && !call->attended) {
-        call->owned = worker.channel->stored(call->sequence);
-        call->owns_payload = true;
+      if (const auto lost = keep_payload(worker, *call)) {
+        fail(call, lost);
+        continue;
       }
       call->state = Call::State::kQueued;
       call->worker = nullptr;
@@ -273,8 +343,10 @@ void Executor::start_failed(Pool& pool, WorkerDeath death, bool for_good) {
   if (++pool.failed_starts < kMaxFailedStarts && !for_good) return;
   death.pool = pool.options.name;
   pool.failed_starts = 0;  // the next call may try again
+  pool.given_up = true;
   const std::string text =
       describe(death) + (for_good ? "" : "\nthree workers in a row ended before they were ready");
+  if (pool.queue.empty()) emit({ExecutorEvent::Kind::kWarning, 0, pool.options.name, text});
   fail_queue(pool, for_good ? std::make_exception_ptr(WorkerStartError(text, std::move(death)))
                             : std::make_exception_ptr(CrashLoopError(text, std::move(death))));
 }

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -52,13 +53,20 @@ std::optional<Frame> FrameDecoder::next() {
                          std::to_string(fds) + " descriptors; the limits are 64 MiB and 8");
   }
   if (rest.size() - kHeaderBytes < size) return std::nullopt;
-  if (fds_.size() < fds) throw ExecutionError("[frame] descriptors of a message are missing");
+  std::size_t there = 0;
+  while (there < std::min(fds, fds_.size()) && fds_[there]) ++there;
+  const bool lost = there < std::min(fds, fds_.size());
+  if (there < fds && !lost) throw ExecutionError("[frame] descriptors of a message are missing");
   Frame frame;
   frame.type = static_cast<std::uint16_t>(little(rest, 4, 2));
   frame.body = rest.substr(kHeaderBytes, size);
-  for (std::size_t i = 0; i < fds; ++i) {
-    frame.fds.push_back(std::move(fds_.front()));
+  for (std::size_t i = 0; i < there; ++i) {
+    frame.fds.push_back(std::move(*fds_.front()));
     fds_.pop_front();
+  }
+  if (lost) {
+    fds_.pop_front();
+    frame.fds.clear();
   }
   at_ += kHeaderBytes + size;
   if (at_ == bytes_.size() || at_ > (std::size_t{1} << 20)) {
@@ -146,6 +154,7 @@ bool FrameSocket::receive() {
       }
     }
     if (size == 0) return false;
+    if ((header.msg_flags & MSG_CTRUNC) != 0) decoder_.lose_fds();
     decoder_.push(std::string_view(buffer.data(), static_cast<std::size_t>(size)));
     if (static_cast<std::size_t>(size) < buffer.size()) return true;
   }

@@ -18,7 +18,7 @@ namespace ionian {
 struct Frame {
   std::uint16_t type = 0;
   std::string body;
-  std::vector<UniqueFd> fds;
+  std::vector<UniqueFd> fds;  // none if this process had too few left to take them all
 };
 
 /// Cuts a byte stream into frames, wherever the stream was cut before. Pure.
@@ -32,7 +32,9 @@ class FrameDecoder {
   static std::string encode(std::uint16_t type, std::string_view body, std::size_t fds);
 
   void push(std::string_view bytes) { bytes_.append(bytes); }
-  void push(UniqueFd fd) { fds_.push_back(std::move(fd)); }
+  void push(UniqueFd fd) { fds_.emplace_back(std::move(fd)); }
+  /// The other descriptors of the frame that is being received did not arrive.
+  void lose_fds() { fds_.emplace_back(std::nullopt); }
   /// Returns the next whole frame, nullopt if more bytes are needed. Throws ExecutionError on bytes
   /// that cannot be a frame, or whose descriptors are missing; the stream is then of no further
   /// use.
@@ -41,7 +43,7 @@ class FrameDecoder {
  private:
   std::string bytes_;
   std::size_t at_ = 0;
-  std::deque<UniqueFd> fds_;
+  std::deque<std::optional<UniqueFd>> fds_;  // nullopt: those after it, of the same frame, are lost
 };
 
 /// A socket that sends and receives frames without ever blocking. Not thread-safe.

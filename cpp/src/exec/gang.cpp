@@ -74,6 +74,13 @@ std::unique_ptr<Worker> Gang::become(std::size_t number) {
 void Gang::started(Rank& rank, pid_t pid) {
   rank.pid = pid;
   rank.pidfd = process::open_pidfd(pid);
+  if (!rank.pidfd) {  // its end could not be seen
+    const int code = errno;
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    rank.pid = 0;
+    throw_errno("watch a rank", code);
+  }
   rank.channel->handed_over();
   rank.out_writer.reset();
   rank.err_writer.reset();

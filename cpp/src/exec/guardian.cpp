@@ -90,7 +90,7 @@ void Guardian::poll_once() {
     if ((events & POLLOUT) != 0) caller_.flush();
     if ((events & (POLLIN | POLLHUP | POLLERR)) == 0) return;
     caller_gone_ = !caller_.receive();
-    while (auto frame = caller_.next()) handle(*frame);
+    while (auto frame = caller_.next()) handle(std::move(*frame));
   });
   // A child that the caller forked can hold the caller's socket open: its own end is what counts.
   watch(caller_pidfd_.get(), POLLIN, [this](short) { caller_gone_ = true; });
@@ -140,7 +140,7 @@ void Guardian::poll_once() {
   if (status_changed_) write_status();
 }
 
-void Guardian::handle(const Frame& frame) {
+void Guardian::handle(Frame frame) {
   using message::parse;
   using message::Type;
   status_changed_ = true;
@@ -149,11 +149,8 @@ void Guardian::handle(const Frame& frame) {
       return hello(parse<message::Hello>(frame));
     case Type::kStartLauncher:
       return start_launcher(parse<message::StartLauncher>(frame));
-    case Type::kStartWorker: {
-      std::vector<UniqueFd> fds;
-      for (const auto& fd : frame.fds) fds.push_back(fd.duplicate());
-      return start_worker(parse<message::StartWorker>(frame), std::move(fds));
-    }
+    case Type::kStartWorker:
+      return start_worker(parse<message::StartWorker>(frame), std::move(frame.fds));
     case Type::kStopWorker:
       return stop_worker(parse<message::StopWorker>(frame));
     case Type::kReleaseWorker:
@@ -228,7 +225,8 @@ void Guardian::run_timers() {
 void Guardian::reap() {
   for (;;) {
     siginfo_t ended{};
-    if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG) != 0 || ended.si_pid == 0) return;
+    // Its number stays its own until its group has been dealt with.
+    if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) return;
     FAULT("guardian.reaped");
     for (auto& [id, launcher] : launchers_) {
       if (launcher.pid == ended.si_pid) {
@@ -243,9 +241,11 @@ void Guardian::reap() {
       exited.worker = id;
       exited.code = static_cast<std::uint32_t>(ended.si_code);
       exited.status = static_cast<std::uint32_t>(ended.si_status);
+      ::kill(-ended.si_pid, SIGKILL);  // what is left of it
       worker_ended(exited);
       break;
     }
+    ::waitpid(ended.si_pid, nullptr, WNOHANG);
   }
 }
 
@@ -254,6 +254,8 @@ void Guardian::shut_down() {
   for (auto& [id, worker] : workers_) {
     worker.waiter.reset();
     if (worker.phase == WorkerState::Phase::kRunning) kill_worker(worker, SIGKILL);
+    worker.pidfd.reset();  // to sweep needs descriptors, which may all be taken
+    worker.fds.clear();
   }
   FAULT("guardian.sweep");
   // Whatever a function started and hid from its group still carries the run's variable, or has

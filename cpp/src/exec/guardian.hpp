@@ -77,7 +77,7 @@ class Guardian {
   using Workers = std::map<std::uint32_t, WorkerState>;
 
   // guardian.cpp: the loop and the caller's wishes
-  void handle(const Frame& frame);
+  void handle(Frame frame);
   void hello(const message::Hello& hello);
   void poll_once();
   [[nodiscard]] int poll_timeout() const;
@@ -113,6 +113,8 @@ class Guardian {
   /// Quarantines a GPU that is ill or did not drain within the limit. Returns whether to go on
   /// waiting for it.
   bool drain(WorkerState& worker, const Device& device);
+  void quarantine(const WorkerState& worker, Quarantine found, std::uint64_t memory_bytes);
+  void say_draining(WorkerState& worker, const Device& device, const std::string& left);
 
   // guardian_launch.cpp: processes
   void start_launcher(message::StartLauncher order);

@@ -80,12 +80,10 @@ void Guardian::on_gpu_event(WorkerState& worker, const GpuEvent& event) {
   fault.action = advice(rule.action);
   if (rule.severity == XidSeverity::kIgnore) return;
   if (rule.severity != XidSeverity::kApplication) {
-    try {
-      book_->quarantine({fault.uuid, fault.text, fault.action, event.xid,
-                         this_process_as_owner(hello_.app, worker.order.function, hello_.run)});
-    } catch (const Error& error) {  // the worker ends all the same
-      message::send(caller_, message::GpuNotice{worker.order.worker, error.what()});
-    }
+    quarantine(worker,
+               {fault.uuid, fault.text, fault.action, event.xid,
+                this_process_as_owner(hello_.app, worker.order.function, hello_.run)},
+               0);
   }
   if (rule.severity != XidSeverity::kFatal) {
     const std::string what = rule.severity == XidSeverity::kDrain
@@ -102,8 +100,28 @@ void Guardian::on_gpu_event(WorkerState& worker, const GpuEvent& event) {
 
 bool Guardian::quarantined(const WorkerState& worker) const {
   const auto& devices = worker.lease.devices();
-  return std::any_of(devices.begin(), devices.end(),
-                     [this](const Device& device) { return book_->is_quarantined(device.uuid); });
+  try {
+    return std::any_of(devices.begin(), devices.end(),
+                       [this](const Device& device) { return book_->is_quarantined(device.uuid); });
+  } catch (const Error&) {
+    return true;  // who asks anew for a GPU is told
+  }
+}
+
+void Guardian::quarantine(const WorkerState& worker, Quarantine found, std::uint64_t memory_bytes) {
+  try {
+    book_->quarantine(std::move(found), memory_bytes);
+  } catch (const Error& error) {  // the others go on; whoever is granted the GPU looks at it again
+    message::send(caller_, message::GpuNotice{worker.order.worker, error.what()});
+  }
+}
+
+void Guardian::say_draining(WorkerState& worker, const Device& device, const std::string& left) {
+  try {
+    book_->draining(worker.lease, device.uuid, left);
+  } catch (const Error&) {
+    // It is there for people to read.
+  }
 }
 
 bool Guardian::drain(WorkerState& worker, const Device& device) {
@@ -117,13 +135,13 @@ bool Guardian::drain(WorkerState& worker, const Device& device) {
   Quarantine found{device.uuid, health.trouble, "", 0,
                    this_process_as_owner(hello_.app, worker.order.function, hello_.run)};
   if (health.answered && !health.trouble.empty()) {
-    book_->quarantine(std::move(found));
+    quarantine(worker, std::move(found), 0);
     return false;
   }
   const std::string left = what_is_left(health, device.memory_used_bytes);
   if (!left.empty() && now < worker.drain_until) {
     worker.draining = true;
-    book_->draining(worker.lease, device.uuid, left);
+    say_draining(worker, device, left);
     worker.retry_at = now + worker.drain_pause;
     worker.drain_pause = std::min(worker.drain_pause * 2, kLastDrainPause);
     return true;
@@ -131,9 +149,9 @@ bool Guardian::drain(WorkerState& worker, const Device& device) {
   if (!left.empty() && !only_strangers(health)) {
     found.reason = left + " was still on it " + in_seconds(limit) + " after its lease ended";
     found.action = "end what uses it (`fuser -v /dev/nvidia*` lists that), else reset the GPU";
-    book_->quarantine(std::move(found), device.memory_used_bytes);
+    quarantine(worker, std::move(found), device.memory_used_bytes);
   }
-  if (worker.draining) book_->draining(worker.lease, device.uuid, "");
+  if (worker.draining) say_draining(worker, device, "");
   return false;
 }
 

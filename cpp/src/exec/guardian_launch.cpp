@@ -159,7 +159,13 @@ void Guardian::launcher_gone(std::uint32_t id) {
 }
 
 void Guardian::start_worker(message::StartWorker order, std::vector<UniqueFd> fds) {
-  if (fds.size() != 3) throw ExecutionError("[guardian] worker order without its descriptors");
+  if (fds.size() != 3) {
+    message::Exited exited;
+    exited.worker = order.worker;
+    exited.cause = "no file descriptor is left in the guardian of this run for one more worker";
+    message::send(caller_, exited);
+    return release_worker(order.inherit);  // nobody else asks for its GPUs
+  }
   FAULT("guardian.worker_ordered");
   WorkerState& worker = workers_[order.worker];
   worker.order = std::move(order);
@@ -316,8 +322,10 @@ void Guardian::forked(std::uint32_t id, pid_t pid) {
 void Guardian::kill_worker(WorkerState& worker, int signal) {
   if (worker.phase != WorkerState::Phase::kRunning) return;
   if (signal == SIGKILL && !worker.give_up_at) worker.give_up_at = sys::Clock::now() + kUnkillable;
-  process::send_signal(worker.pidfd, signal);
-  ::kill(-worker.pid, signal);  // its group; the worker leads it, and is not reaped before we know
+  // Its launcher may have reaped it, and its number be another's, before we hear of that.
+  const bool there =
+      worker.pidfd ? process::send_signal(worker.pidfd, signal) : ::kill(worker.pid, signal) == 0;
+  if (there) ::kill(-worker.pid, signal);  // its group, which it leads
 }
 
 void Guardian::stop_worker(const message::StopWorker& stop) {
@@ -376,10 +384,9 @@ void Guardian::worker_ended(message::Exited exited) {
     oom_kills_ = kills;
   }
   message::send(caller_, exited);
-  if (worker.pid > 0) {
-    ::kill(-worker.pid, SIGKILL);  // what is left of its group
+  // Whoever reaps it has ended its group before.
+  if (worker.pid > 0)
     process::sweep(process::kWorkerVariable, hello_.run + ":" + std::to_string(exited.worker), 3);
-  }
   worker.pidfd.reset();
   worker.fds.clear();
   if (worker.release || !worker.lease) release_worker(exited.worker);

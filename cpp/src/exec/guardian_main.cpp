@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "exec/guardian.hpp"
+#include "exec/process.hpp"
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "--version") == 0) {
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
   }
   try {
     ::fcntl(3, F_SETFD, FD_CLOEXEC);
+    ionian::process::raise_file_limit();
     {
       ionian::Guardian guardian{ionian::UniqueFd(3)};
       guardian.run();

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 
@@ -20,6 +21,8 @@
 
 namespace ionian {
 namespace {
+
+constexpr std::chrono::seconds kUnkillable{5};
 
 UniqueFd inherited(int fd) {
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -96,25 +99,36 @@ std::optional<Frame> Launcher::wait_for_frame() {
 }
 
 std::optional<WorkerOrder> Launcher::next() {
-  auto frame = wait_for_frame();
-  if (!frame) {
-    end_everything();
-    return std::nullopt;
+  while (auto frame = wait_for_frame()) {
+    FAULT("launcher.order");
+    const auto fork = message::parse<message::Fork>(*frame);
+    WorkerOrder order;
+    order.worker = fork.worker;
+    order.env = fork.env;
+    order.cpus = fork.cpus;
+    order.fds.death = UniqueFd(::fcntl(death_.get(), F_DUPFD_CLOEXEC, 0));
+    if (frame->fds.size() != 5 || !order.fds.death) {
+      refused(fork.worker,
+              "no file descriptor is left in the process that imported the code and forks its "
+              "workers: does the module keep files open?");
+      continue;
+    }
+    order.fds.memory = std::move(frame->fds[0]);
+    order.fds.doorbell = std::move(frame->fds[1]);
+    order.fds.socket = std::move(frame->fds[2]);
+    order.stdout_fd = std::move(frame->fds[3]);
+    order.stderr_fd = std::move(frame->fds[4]);
+    return order;
   }
-  FAULT("launcher.order");
-  const auto fork = message::parse<message::Fork>(*frame);
-  if (frame->fds.size() != 5) throw ExecutionError("[launcher] order without its descriptors");
-  WorkerOrder order;
-  order.worker = fork.worker;
-  order.env = fork.env;
-  order.cpus = fork.cpus;
-  order.fds.memory = std::move(frame->fds[0]);
-  order.fds.doorbell = std::move(frame->fds[1]);
-  order.fds.socket = std::move(frame->fds[2]);
-  order.fds.death = death_.duplicate();
-  order.stdout_fd = std::move(frame->fds[3]);
-  order.stderr_fd = std::move(frame->fds[4]);
-  return order;
+  end_everything();
+  return std::nullopt;
+}
+
+void Launcher::refused(std::uint32_t worker, const std::string& why) {
+  message::Exited exited;
+  exited.worker = worker;
+  exited.cause = "it could not be started: " + why;
+  message::send(socket_, exited);
 }
 
 void Launcher::forked(std::uint32_t worker, pid_t pid) {
@@ -140,9 +154,12 @@ void Launcher::report_exits() {
   }
   for (;;) {
     siginfo_t ended{};
-    if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG) != 0 || ended.si_pid == 0) return;
-    FAULT("launcher.reaped");
+    if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) return;
     const auto found = workers_.find(ended.si_pid);
+    // The rest of its group, while the number is still its own.
+    if (found != workers_.end()) ::kill(-ended.si_pid, SIGKILL);
+    ::waitpid(ended.si_pid, nullptr, WNOHANG);
+    FAULT("launcher.reaped");
     if (found == workers_.end()) continue;
     message::Exited exited;
     exited.worker = found->second;
@@ -158,8 +175,9 @@ void Launcher::end_everything() {
   for (const auto& [pid, worker] : workers_) ::kill(-pid, SIGKILL);
   for (const auto& [pid, worker] : workers_) ::kill(pid, SIGKILL);
   if (!run_.empty()) process::sweep(process::kRunVariable, run_);
-  while (::waitpid(-1, nullptr, 0) > 0) {
-  }
+  // One that hangs in the kernel is not waited for.
+  const auto until = sys::Clock::now() + kUnkillable;
+  while (::waitpid(-1, nullptr, WNOHANG) >= 0 && sys::Clock::now() < until) ::usleep(500);
 }
 
 }  // namespace ionian

@@ -53,6 +53,8 @@ class Launcher {
   /// should end: everything it started is dead by then.
   std::optional<WorkerOrder> next();
   void forked(std::uint32_t worker, pid_t pid);
+  /// The order could not be carried out.
+  void refused(std::uint32_t worker, const std::string& why);
   /// In the forked child: forgets what belongs to the parent.
   void forget() noexcept;
 

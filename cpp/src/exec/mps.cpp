@@ -31,6 +31,15 @@ constexpr const char* kLogs = "CUDA_MPS_LOG_DIRECTORY";
 constexpr std::string_view kPrefix = "mps-";
 constexpr milliseconds kStartTime{3000};
 
+/// Waits for the end of a child, or with WNOHANG looks whether it has come. Returns whether the
+/// child is gone; whoever else waits for all children may have been faster.
+bool ended(const UniqueFd& child, int flags) {
+  constexpr auto pidfd = static_cast<idtype_t>(3);  // P_PIDFD, which glibc before 2.36 lacks
+  siginfo_t info{};
+  const int result = ::waitid(pidfd, static_cast<id_t>(child.get()), &info, WEXITED | flags);
+  return result != 0 || info.si_pid != 0;
+}
+
 /// Returns the control program, "" if there is none.
 std::string find_program() {
   const char* path = std::getenv("PATH");
@@ -110,14 +119,19 @@ std::unique_ptr<Mps> Mps::start(const std::string& run) {
     const UniqueFd nothing = sys::open("/dev/null", O_RDWR);
     daemon.stdout_fd = daemon.stderr_fd = nothing.get();
     daemon.die_with_parent = true;
-    mps->pid_ = process::start(daemon);
+    const pid_t pid = process::start(daemon);
+    mps->daemon_ = process::open_pidfd(pid);
+    if (!mps->daemon_) {
+      ::kill(pid, SIGKILL);
+      throw_errno("watch " + program, EMFILE);
+    }
   } catch (const Error& error) {
     log(LogLevel::kWarning, std::string("MPS was not started: ") + error.what());
     return nullptr;
   }
   const auto deadline = sys::Clock::now() + kStartTime;
   while (::access((directory + "/control").c_str(), F_OK) != 0) {
-    if (::waitpid(mps->pid_, nullptr, WNOHANG) != 0 || sys::Clock::now() > deadline) {
+    if (ended(mps->daemon_, WNOHANG) || sys::Clock::now() > deadline) {
       log(LogLevel::kWarning, "MPS did not start: " + program + " made no control socket");
       return nullptr;
     }
@@ -127,10 +141,8 @@ std::unique_ptr<Mps> Mps::start(const std::string& run) {
 }
 
 Mps::~Mps() {
-  if (pid_ > 0) {
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-  }
+  // By its descriptor: it may have ended and been reaped, and its number be another's.
+  if (process::send_signal(daemon_, SIGKILL)) ended(daemon_, 0);
   // The server carries the same variable. Its clients have ended: nobody else does.
   process::sweep(kPipes, fs::path(directory_).filename());
   std::error_code error;

@@ -2,8 +2,6 @@
 // same time instead of in turn.
 #pragma once
 
-#include <sys/types.h>
-
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,8 +30,8 @@ class Mps {
       : directory_(std::move(directory)), lock_(std::move(lock)) {}
 
   std::string directory_;
-  UniqueFd lock_;  // held: the directory is in use
-  pid_t pid_ = 0;
+  UniqueFd lock_;    // held: the directory is in use
+  UniqueFd daemon_;  // pidfd
 };
 
 }  // namespace ionian

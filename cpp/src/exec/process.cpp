@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,6 +41,10 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   return result;
 }
 
+/// Of this program before it raised its own: what it starts gets this again. select() and what
+/// closes every descriptor up to the limit are not made for a high one.
+std::optional<rlimit> file_limit;
+
 /// Everything between fork and exec. Async-signal-safe only. Reports errno through `report`.
 [[noreturn]] void become_program(const Program& program, char* const* argv, char* const* env,
                                  int report, int null_fd, pid_t parent) {
@@ -57,6 +62,7 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   for (const int signal : {SIGPIPE, SIGCHLD, SIGTERM, SIGINT}) ::signal(signal, SIG_DFL);
+  if (file_limit) ::setrlimit(RLIMIT_NOFILE, &*file_limit);
   // Nothing that others left open without close-on-exec may stray into the program.
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   // First move every descriptor out of the way of the target numbers, then put them in place.
@@ -119,6 +125,14 @@ bool is_launcher(pid_t pid) {
 }
 
 }  // namespace
+
+void raise_file_limit() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  file_limit = limit;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 pid_t start(const Program& program) {
   if (program.argv.empty()) {

@@ -40,6 +40,10 @@ struct Program {
 /// InvalidError if `argv` is empty, SystemError and the like, also when the exec itself fails.
 pid_t start(const Program& program);
 
+/// Raises how many descriptors this process may have as far as it may; programs that it starts get
+/// what it had before. Call it once, before threads are made.
+void raise_file_limit();
+
 /// Returns `env` with NAME=value set, replacing an earlier value.
 void set_variable(std::vector<std::string>& env, const std::string& name, const std::string& value);
 /// Returns the value of NAME in `env`, nullopt if it is not there.
