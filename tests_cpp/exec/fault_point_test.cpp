@@ -303,10 +303,19 @@ TEST_F(StruckRunTest, LauncherThatFailsWhileTheGuardianIsBusy_IsHeardBeforeItsEn
   EXPECT_NE(error_of(submit(pool("A10G"), "echo x")).find("boom"), std::string::npos);
 }
 
-TEST_F(StruckRunTest, WorkerThatIsNoLongerWanted_GivesItsGpuBack_AlsoIfItHasJustBeenStarted) {
-  start_with("guardian.leased:1:delay=500", "A10G:1", "afresh");
-  Pool* f = pool("A10G");
-  const CallPtr call = submit(f, "echo x");
+class UnwantedWorkerTest : public StruckRunTest,
+                           public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(UnwantedWorkerTest, GivesItsGpuBack_AlsoIfItHasJustBeenStarted) {
+  start_with("guardian.leased:1:delay=500", "A10G:1", GetParam());
+  call(pool(), "echo x");  // its launcher is ready
+  const auto processes = [&] {
+    return process::find_by_variable(process::kRunVariable, executor->run_id()).size();
+  };
+  const std::size_t before = processes();
+  PoolOptions on_gpu;
+  on_gpu.name = "g";
+  const CallPtr call = submit(pool("A10G", on_gpu), "echo x");
   LeaseBookOptions book_options;
   book_options.lock_dir = locks.path();
   InventoryOptions options;
@@ -315,7 +324,13 @@ TEST_F(StruckRunTest, WorkerThatIsNoLongerWanted_GivesItsGpuBack_AlsoIfItHasJust
   wait_until("it is leased", [&] { return !book.leases().empty(); });
   executor->cancel(call, false);
   wait_until("its GPU is free", [&] { return book.leases().empty(); });
+  wait_until("it has ended", [&] { return processes() == before; });
 }
+
+INSTANTIATE_TEST_SUITE_P(Started, UnwantedWorkerTest, ::testing::Values("", "afresh"),
+                         [](const auto& each) {
+                           return *each.param == 0 ? "ByTheLauncher" : "ByTheGuardian";
+                         });
 
 }  // namespace
 }  // namespace ionian

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -13,6 +14,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -91,12 +93,15 @@ TEST(LockDirectory, AHolderThatIsKilledLetsGo_AndTheWatchSaysSo) {
   EXPECT_FALSE(locks.is_held("x"));
 }
 
-/// Forks a process that does nothing until it is killed.
+/// Does nothing until it is killed, or the test ends.
+[[noreturn]] void idle() {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  for (;;) ::pause();
+}
+
 pid_t idle_child() {
   const pid_t child = ::fork();
-  if (child == 0) {
-    for (;;) ::pause();
-  }
+  if (child == 0) idle();
   return child;
 }
 
@@ -127,16 +132,21 @@ TEST(LockDirectory, AProcessMadeWithoutFork_KeepsNothingThatTheHolderReleases) {
   const TemporaryDirectory root;
   LockDirectory locks(root.path("locks"), false);
   LockFile held = locks.try_lock("x");
-  const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
-  if (child == 0) {
-    held.reset();  // its copy only
-    for (;;) ::pause();
-  }
-  std::this_thread::sleep_for(5ms);
-  EXPECT_TRUE(locks.is_held("x"));
+  const auto without_fork = [](const std::function<void()>& body) {
+    const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+    if (child == 0) body();
+    return child;
+  };
+  const pid_t closes = without_fork([&] {
+    held.reset();
+    ::_exit(0);
+  });
+  ::waitpid(closes, nullptr, 0);
+  EXPECT_TRUE(locks.is_held("x")) << "a child's copy is not its parent's lock";
+  const pid_t keeps = without_fork(idle);
   held.reset();
   EXPECT_TRUE(locks.try_lock("x"));
-  end(child);
+  end(keeps);
 }
 
 TEST(LockDirectory, AProcessForkedFromTheHolder_KeepsNothingWhenTheHolderIsKilled) {

@@ -10,7 +10,8 @@
 //   files          answers how many descriptors it may have
 //   flood N PATH   creates PATH.runs, waits for PATH, prints N lines of 1 KiB, creates PATH.done,
 //                  sleeps
-//   scream         leaves a process that prints for ever, and ends with code 3
+//   scream         leaves processes that print for ever, in a session of their own, and ends with
+//                  code 3
 //   overrun PATH MS   creates PATH.runs, waits for PATH, overwrites what lies behind its buffers in
 //                  shared memory, creates PATH.done, and ends with code 9 after that time
 //   scribble       overwrites its buffers and fails       refuse TEXT    fails for good
@@ -103,7 +104,14 @@ void print_lines(const std::string& count_and_gate) {
 }
 
 [[noreturn]] void scream() {
-  if (::fork() != 0) ::_exit(3);
+  for (int i = 0; i < 4; ++i) {
+    if (::fork() == 0) break;
+    if (i == 3) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));  // for them to begin
+      ::_exit(3);
+    }
+  }
+  ::setsid();
   const std::string much(1 << 16, '\n');
   while (::write(STDOUT_FILENO, much.data(), much.size()) > 0) {
   }

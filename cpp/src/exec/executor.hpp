@@ -111,7 +111,7 @@ class Pool {
   std::vector<WorkerRecord*> workers;  // those that are not dead
   double mean_call_s = 0;
   int failed_starts = 0;  // in a row
-  bool given_up = false;  // they were too many: until one gets ready, only calls start workers
+  bool given_up = false;  // too many, or no lease: until one is ready, only calls start workers
   std::string waiting;    // why its first worker is not granted GPUs, "" if it is not waiting
   std::optional<sys::TimePoint> tell_waiting_at;
   sys::TimePoint unleased_since{};  // when its last lease went
