@@ -147,14 +147,20 @@ TEST_F(ExecutorFaultTest, WorkerThatWroteOverTheNextCallsMemory_FailsThatCallWhe
   executor->cancel(overruns, true);
 }
 
-TEST_F(ExecutorFaultTest, GuardianTakesAsManyDescriptorsAsItMay_ItsWorkersWhatTheUserHad) {
+class GuardianLimitTest : public ExecutorFaultTest,
+                          public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(GuardianLimitTest, IsAsHighAsItMayBe_AndItsWorkersHaveWhatTheUserHad) {
   guardian_program = limited(IONIAN_GUARDIAN, "-Sn", 60);
-  start();
+  start("A10G:2", GetParam());
   PoolOptions options;
   options.min_containers = 30;
   options.max_containers = 30;
   Pool* f = pool("", options);
   EXPECT_EQ(call(f, "files"), "60");
+  wait_until("guardian, launcher and all workers are there", [&] {
+    return process::find_by_variable(process::kRunVariable, executor->run_id()).size() == 32;
+  });
   std::ifstream limits("/proc/" + std::to_string(find_process("ionian-guardian")) + "/limits");
   std::string line;
   while (std::getline(limits, line) && !line.starts_with("Max open files")) {
@@ -166,6 +172,11 @@ TEST_F(ExecutorFaultTest, GuardianTakesAsManyDescriptorsAsItMay_ItsWorkersWhatTh
   EXPECT_EQ(soft, hard);
   EXPECT_NE(soft, "60");
 }
+
+INSTANTIATE_TEST_SUITE_P(Workers, GuardianLimitTest, ::testing::Values("", "afresh"),
+                         [](const auto& each) {
+                           return *each.param == 0 ? "OfTheLauncher" : "OfTheGuardian";
+                         });
 
 /// By how many descriptors the guardian may have: the last ones go to an order in whole or in part.
 class GuardianDescriptorsTest : public ExecutorFaultTest,
@@ -290,6 +301,38 @@ TEST_F(ExecutorFaultTest, WorkersThatNeverGetReady_AreNotStartedForEverForMinCon
   EXPECT_NE(event->text.find("three workers in a row"), std::string::npos) << event->text;
   EXPECT_THROW(call(f, "echo x"), CrashLoopError);
   EXPECT_EQ(testing::file_size(starts), 6U) << "a call tries again";
+}
+
+TEST_F(ExecutorFaultTest, WorkersThatNeverGetReady_OnSeveralGpus_AreACrashLoopToo) {
+  start("A10G:3");
+  PoolOptions options;
+  options.setup = "die";
+  Pool* f = pool("A10G", options);
+  std::vector<CallPtr> calls;
+  for (int i = 0; i < 5; ++i) calls.push_back(submit(f, "echo x"));
+  for (const auto& made : calls) EXPECT_THROW(result(made), CrashLoopError);
+}
+
+TEST_F(ExecutorFaultTest, WorkersThatNeverGetReady_DoNotFailCallsThatAnotherRuns) {
+  start();
+  PoolOptions options;
+  options.setup = "first " + locks.path("starts");
+  options.min_containers = 5;
+  Pool* f = pool("", options);
+  std::vector<CallPtr> calls;
+  for (int i = 0; i < 5; ++i) calls.push_back(submit(f, "echo x"));
+  for (const auto& made : calls) EXPECT_EQ(result(made), "x");
+}
+
+TEST_F(ExecutorFaultTest, PoolThatWasGivenUp_IsFilledAgainAfterAWhile) {
+  start();
+  const std::string starts = locks.path("starts");
+  PoolOptions options;
+  options.min_containers = 1;
+  options.setup = "die " + starts;
+  pool("", options);
+  wait_until("it has been given up", [&] { return testing::file_size(starts) == 3; });
+  wait_until("it is tried again", [&] { return testing::file_size(starts) == 6; });
 }
 
 TEST_F(ExecutorFaultTest, FunctionThatCannotBeLoaded_FailsTheCallWithItsText) {

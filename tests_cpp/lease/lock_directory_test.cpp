@@ -259,17 +259,14 @@ TEST(LockDirectory, WhatIsShared_IsSoForEverybodyFromItsFirstMoment) {
   EXPECT_EQ(file.load() & 07777, 0666U);
 }
 
-TEST(LockDirectory, WhatWasLeftClosedToOthers_IsOpenedByItsOwner) {
+TEST(LockDirectory, ThatWasLeftClosedToOthers_IsOpenedByItsOwner) {
   const TemporaryDirectory root;
-  {
-    LockDirectory locks(root.path("locks"), true);
-    EXPECT_TRUE(locks.try_lock("x"));
+  static_cast<void>(LockDirectory(root.path("locks"), true));
+  for (const mode_t left : {0700U, 01755U}) {
+    ASSERT_EQ(::chmod(root.path("locks").c_str(), left), 0);
+    EXPECT_TRUE(LockDirectory(root.path("locks"), true).try_lock("x"));
+    EXPECT_EQ(mode_of(root.path("locks")), 01777U);
   }
-  ASSERT_EQ(::chmod(root.path("locks/x").c_str(), 0600), 0);
-  ASSERT_EQ(::chmod(root.path("locks").c_str(), 0700), 0);
-  EXPECT_TRUE(LockDirectory(root.path("locks"), true).try_lock("x"));
-  EXPECT_EQ(mode_of(root.path("locks")), 01777U);
-  EXPECT_EQ(mode_of(root.path("locks/x")), 0666U);
 }
 
 TEST(LockDirectory, ADirectoryThatWasRemovedIsMadeAgain) {

@@ -17,7 +17,8 @@
 //   scribble       overwrites its buffers and fails       refuse TEXT    fails for good
 //
 // The pool's setup "fail TEXT" makes each worker refuse to start; "die" ends it there, "die PATH"
-// after it has appended a byte; "hang" leaves it there.
+// after it has appended a byte; "first PATH" ends all but the first, which takes its time; "hang"
+// leaves it there.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -195,6 +196,10 @@ void obey(Worker& worker, const Received& request) {
       case RequestKind::kSetup: {
         const auto head = request->head();
         const std::string text(reinterpret_cast<const char*>(head.data()), head.size());
+        if (text.starts_with("first ")) {
+          if (append_byte(text.substr(6)) > 1) ::_exit(7);
+          std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        }
         if (text.starts_with("die ")) append_byte(text.substr(4));
         if (text.starts_with("die")) ::_exit(7);
         if (text == "hang") std::this_thread::sleep_for(std::chrono::hours(1));

@@ -239,9 +239,10 @@ void Executor::on_reply(WorkerRecord& worker, Received reply) {
       worker.phase = WorkerRecord::Phase::kReady;
       worker.idle_since = sys::Clock::now();
       pool.failed_starts = 0;
-      pool.given_up = false;
+      pool.refill_pause = milliseconds(0);
       pool.waiting.clear();
       pool.tell_waiting_at.reset();
+      if (std::exchange(pool.given_up, false)) plan(pool);
       return;
     }
     WorkerDeath death;

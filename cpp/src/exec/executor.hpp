@@ -77,6 +77,8 @@ struct ExecutorEvent {
   std::string text;
 };
 
+inline constexpr int kMaxFailedStarts = 3;  // in a row
+
 /// A worker as the caller sees it. Guarded by the executor's mutex.
 struct WorkerRecord {
   enum class Phase { kStarting, kReady, kStopping, kDead };
@@ -111,8 +113,10 @@ class Pool {
   std::vector<WorkerRecord*> workers;  // those that are not dead
   double mean_call_s = 0;
   int failed_starts = 0;  // in a row
-  bool given_up = false;  // too many, or no lease: until one is ready, only calls start workers
-  std::string waiting;    // why its first worker is not granted GPUs, "" if it is not waiting
+  bool given_up = false;  // they were too many: only calls that nobody can run start workers
+  std::chrono::milliseconds refill_pause{0};         // how long it was given up for last
+  sys::TimePoint refill_at = sys::TimePoint::max();  // when it is no longer given up
+  std::string waiting;  // why its first worker is not granted GPUs, "" if it is not waiting
   std::optional<sys::TimePoint> tell_waiting_at;
   sys::TimePoint unleased_since{};  // when its last lease went
   std::exception_ptr broken;        // its launcher failed: every call gets this
@@ -201,6 +205,10 @@ class Executor {
   void worker_dead(WorkerRecord& worker, const message::Exited& exited);
   void lose_calls(WorkerRecord& worker, const WorkerDeath& death, const message::Exited& exited);
   void start_failed(Pool& pool, WorkerDeath death, bool for_good);
+  [[nodiscard]] static bool has_others(const Pool& pool);
+  [[nodiscard]] static bool may_start(const Pool& pool);
+  void give_up(Pool& pool, bool for_good);
+  void refill(Pool& pool, sys::TimePoint now);
   void give_back_wanted();
   void note_load(WorkerRecord& worker);
   [[nodiscard]] std::size_t capacity(const Pool& pool);

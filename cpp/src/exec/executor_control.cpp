@@ -228,9 +228,11 @@ void Executor::handle(const Frame& frame) {
       Pool& pool = *worker->pool;
       std::erase(pool.workers, worker);
       workers_.erase(failed.worker);
-      pool.given_up = true;
-      if (pool.queue.empty())
-        emit({ExecutorEvent::Kind::kWarning, 0, pool.options.name, failed.text});
+      if (++pool.failed_starts >= kMaxFailedStarts) {
+        give_up(pool, false);
+        if (pool.queue.empty())
+          emit({ExecutorEvent::Kind::kWarning, 0, pool.options.name, failed.text});
+      }
       if (pool.workers.empty()) fail_queue(pool, error_by_name(failed.error, failed.text));
       return;
     }

@@ -14,8 +14,10 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
 constexpr int kMaxLostStarts = 3;
-constexpr int kMaxFailedStarts = 3;
 constexpr milliseconds kGrace{5000};
+/// From one time that a pool is given up to when min_containers is tried again.
+constexpr milliseconds kFirstRefill{1000};
+constexpr milliseconds kLastRefill{300'000};
 /// A worker whose current call runs longer than this gives the calls behind it to an idle one.
 constexpr nanoseconds kStuckBehind = milliseconds(1);
 
@@ -181,16 +183,15 @@ void Executor::plan(Pool& pool) {
     // One that takes no more calls drains no queue, however short they are.
     if (!worker->leaving) load.mean_call_s = pool.mean_call_s;
   }
-  PoolLimits limits = pool.limits;
-  if (pool.given_up) limits.min_containers = limits.buffer_containers = 0;
-  const std::size_t wanted = wanted_workers(limits, load);
-  for (std::size_t have = load.starting + load.idle + load.busy; have < wanted; ++have) {
+  const std::size_t wanted = wanted_workers(pool.limits, load);
+  const bool start = may_start(pool) && (!pool.given_up || load.queued != 0);
+  for (std::size_t have = load.starting + load.idle + load.busy; start && have < wanted; ++have) {
     start_worker(pool, 0);
   }
   if (load.queued != 0) return;
   // Nothing is left for those that still wait for GPUs: leave the queue to others.
   std::size_t surplus = load.starting + load.idle + load.busy;
-  surplus -= std::min(surplus, std::max(wanted, limits.min_containers));
+  surplus -= std::min(surplus, std::max(wanted, pool.limits.min_containers));
   for (WorkerRecord* worker : std::vector<WorkerRecord*>(pool.workers)) {
     if (surplus == 0) break;
     if (worker->phase != WorkerRecord::Phase::kStarting || worker->leased) continue;
@@ -281,8 +282,8 @@ void Executor::worker_dead(WorkerRecord& worker, const message::Exited& exited) 
   if (was_starting && !expected) start_failed(pool, death, false);
   const std::size_t before = pool.workers.size();
   const bool holds_gpus = !worker.uuids.empty() && !expected;
-  if (holds_gpus && !pool.queue.empty() && !pool.broken && state_ == State::kOpen &&
-      stopped_.empty()) {
+  if (holds_gpus && !pool.queue.empty() && !pool.broken && may_start(pool) &&
+      state_ == State::kOpen && stopped_.empty()) {
     start_worker(pool, worker.id);
   }
   if (holds_gpus && pool.workers.size() == before) {
@@ -338,12 +339,43 @@ void Executor::lose_calls(WorkerRecord& worker, const WorkerDeath& death,
   }
 }
 
+/// Returns whether somebody can run the pool's calls, or will soon.
+bool Executor::has_others(const Pool& pool) {
+  return std::any_of(pool.workers.begin(), pool.workers.end(), [](const WorkerRecord* worker) {
+    return worker->phase == WorkerRecord::Phase::kReady ||
+           (worker->phase == WorkerRecord::Phase::kStarting && worker->leased);
+  });
+}
+
+/// Returns whether one more worker may be started: not of a pool that was given up, as long as
+/// others can run its calls.
+bool Executor::may_start(const Pool& pool) { return !pool.given_up || !has_others(pool); }
+
+/// Starts no more workers but for calls that nobody can run; after a while, or once one is ready,
+/// the pool is filled again.
+void Executor::give_up(Pool& pool, bool for_good) {
+  pool.failed_starts = 0;
+  pool.given_up = true;
+  pool.refill_at = sys::TimePoint::max();
+  if (for_good) return;
+  pool.refill_pause = std::clamp(pool.refill_pause * 2, kFirstRefill, kLastRefill);
+  pool.refill_at = sys::Clock::now() + pool.refill_pause;
+  look_again_by(pool.refill_at);
+}
+
+void Executor::refill(Pool& pool, sys::TimePoint now) {
+  if (pool.refill_at > now) return;
+  pool.refill_at = sys::TimePoint::max();
+  if (std::exchange(pool.given_up, false)) plan(pool);
+}
+
 /// `for_good`: the next start would fail the same way.
 void Executor::start_failed(Pool& pool, WorkerDeath death, bool for_good) {
+  if (pool.broken) return;
   if (++pool.failed_starts < kMaxFailedStarts && !for_good) return;
+  give_up(pool, for_good);
+  if (!for_good && has_others(pool)) return;  // want of processes, say: they go on with the queue
   death.pool = pool.options.name;
-  pool.failed_starts = 0;  // the next call may try again
-  pool.given_up = true;
   const std::string text =
       describe(death) + (for_good ? "" : "\nthree workers in a row ended before they were ready");
   if (pool.queue.empty()) emit({ExecutorEvent::Kind::kWarning, 0, pool.options.name, text});

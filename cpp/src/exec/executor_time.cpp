@@ -51,6 +51,8 @@ sys::TimePoint Executor::run_timers() {
     if (pool.tell_waiting_at && *pool.tell_waiting_at <= now) tell_waiting(pool, now);
     if (pool.tell_waiting_at) next = std::min(next, *pool.tell_waiting_at);
     next = std::min(next, time_out_leases(pool));
+    refill(pool, now);
+    next = std::min(next, pool.refill_at);
     // By id: a worker that still waits for GPUs may be given up meanwhile.
     std::vector<std::uint32_t> ids;
     for (const WorkerRecord* worker : pool.workers) ids.push_back(worker->id);

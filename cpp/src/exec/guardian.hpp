@@ -132,6 +132,7 @@ class Guardian {
   void release_worker(std::uint32_t id);
   void worker_ended(message::Exited exited);
   void kill_worker(WorkerState& worker, int signal);
+  static bool reach(const WorkerState& worker, int signal);
   bool forward_output(std::uint32_t worker, std::uint32_t stream, UniqueFd& fd);
   void drain_output(std::uint32_t id, WorkerState& worker);
 

@@ -142,9 +142,9 @@ void Guardian::launcher_gone(std::uint32_t id) {
   // here.
   for (auto& [key, worker] : workers_) {
     if (worker.order.launcher != id) continue;
-    const bool lost = worker.phase == WorkerState::Phase::kLaunching ||
-                      (worker.phase == WorkerState::Phase::kRunning && !worker.ours &&
-                       !process::send_signal(worker.pidfd, 0));
+    const bool lost =
+        worker.phase == WorkerState::Phase::kLaunching ||
+        (worker.phase == WorkerState::Phase::kRunning && !worker.ours && !reach(worker, 0));
     if (!lost) continue;
     message::Exited exited;
     exited.worker = key;
@@ -323,9 +323,14 @@ void Guardian::kill_worker(WorkerState& worker, int signal) {
   if (worker.phase != WorkerState::Phase::kRunning) return;
   if (signal == SIGKILL && !worker.give_up_at) worker.give_up_at = sys::Clock::now() + kUnkillable;
   // Its launcher may have reaped it, and its number be another's, before we hear of that.
-  const bool there =
-      worker.pidfd ? process::send_signal(worker.pidfd, signal) : ::kill(worker.pid, signal) == 0;
-  if (there) ::kill(-worker.pid, signal);  // its group, which it leads
+  if (reach(worker, signal)) ::kill(-worker.pid, signal);  // its group, which it leads
+}
+
+/// Sends a signal, 0 for none, to the process alone. Returns whether it is there.
+bool Guardian::reach(const WorkerState& worker, int signal) {
+  // Without descriptors there is no pidfd.
+  return worker.pidfd ? process::send_signal(worker.pidfd, signal)
+                      : ::kill(worker.pid, signal) == 0;
 }
 
 void Guardian::stop_worker(const message::StopWorker& stop) {

@@ -62,7 +62,6 @@ std::optional<rlimit> file_limit;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   for (const int signal : {SIGPIPE, SIGCHLD, SIGTERM, SIGINT}) ::signal(signal, SIG_DFL);
-  if (file_limit) ::setrlimit(RLIMIT_NOFILE, &*file_limit);
   // Nothing that others left open without close-on-exec may stray into the program.
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   // First move every descriptor out of the way of the target numbers, then put them in place.
@@ -88,6 +87,8 @@ std::optional<rlimit> file_limit;
   if (!program.cwd.empty() && ::chdir(program.cwd.c_str()) != 0) {
     // A directory that is gone is no reason not to run.
   }
+  // Last: until the exec, everything that the parent has open is open here.
+  if (file_limit) ::setrlimit(RLIMIT_NOFILE, &*file_limit);
   ::execvpe(argv[0], argv, env);
   const int code = errno;
   [[maybe_unused]] const ssize_t written = ::write(safe_report, &code, sizeof(code));

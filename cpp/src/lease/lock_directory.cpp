@@ -9,8 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <exception>
-#include <functional>
 #include <span>
 #include <string_view>
 #include <system_error>
@@ -31,18 +29,21 @@ constexpr std::size_t kLongestText = std::size_t{256} << 10;
 constexpr std::chrono::microseconds kShortestPause{20};
 constexpr std::chrono::milliseconds kLongestPause{250};
 
-/// Makes something with the permissions that it asks for: the umask cuts them, and who is killed
-/// before a chmod leaves a lock that other users cannot take. The umask is the whole process's, so
-/// it is set aside in a thread of its own. Where a sandbox forbids that, `body` runs as it is.
-void without_umask(const std::function<void()>& body) {
+/// Makes a directory that everybody may use, whatever the umask: who is killed between mkdir and
+/// chmod would leave one that is closed to other users. The umask is the whole process's, so it is
+/// set aside in a thread of its own, where a sandbox does not forbid that. Returns 0 or an errno.
+int make_shared_directory(const std::string& path) {
+  int code = 0;
+  const auto make = [&] { code = ::mkdir(path.c_str(), 01777) == 0 ? 0 : errno; };
   try {
     std::thread([&] {
       if (::unshare(CLONE_FS) == 0) ::umask(0);
-      body();
+      make();
     }).join();
   } catch (const std::system_error&) {  // no thread is to be had
-    body();
+    make();
   }
+  return code;
 }
 
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
@@ -61,12 +62,10 @@ LockDirectory::LockDirectory(std::string path, bool shared)
 void LockDirectory::open_directory() {
   watch_.reset();
   int code = 0;
-  const mode_t mode = shared_ ? 01777 : 0700;
-  const auto make = [&] { code = ::mkdir(path_.c_str(), mode) == 0 ? 0 : errno; };
   if (!shared_) {
-    make();
+    code = ::mkdir(path_.c_str(), 0700) == 0 ? 0 : errno;
   } else if (::access(path_.c_str(), F_OK) != 0) {
-    without_umask(make);
+    code = make_shared_directory(path_);
   }
   if (code != 0 && code != EEXIST) throw_errno("make the lock directory " + path_, code);
   struct stat looked_at {};
@@ -81,18 +80,20 @@ void LockDirectory::open_directory() {
       refuse(path_, "can be written to by everybody and lacks the sticky bit");
     }
     const bool ours = info.st_uid == ::geteuid();
-    // Only where the umask could not be set aside.
-    if (shared_ && ours && (info.st_mode & 07777) != mode && ::chmod(path_.c_str(), mode) != 0)
+    const bool for_all = (info.st_mode & 01777) == 01777;
+    // Only where the umask could not be set aside when it was made.
+    if (shared_ && ours && !for_all && ::chmod(path_.c_str(), 01777) != 0)
       throw_errno("share " + path_, errno);
-    if (ours || sticky || info.st_uid == 0) {
+    // Another user's may be between mkdir and chmod.
+    const bool settled = !shared_ || ours || for_all || attempt == 50;
+    if (settled && (ours || sticky || info.st_uid == 0)) {
       looked_at = info;
       break;
     }
-    if (!shared_ || attempt == 50) {
+    if (settled) {
       refuse(path_, "belongs to uid " + std::to_string(info.st_uid) + " and lacks the sticky bit");
     }
-    std::this_thread::sleep_for(
-        std::chrono::milliseconds(1));  // its maker is between mkdir and chmod
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   FAULT("lock_directory.open");
   directory_ = sys::open(path_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
@@ -108,9 +109,8 @@ LockFile LockDirectory::open_file(const std::string& name, int flags) const {
   do {
     code = sys::injected_errno("openat");
     if (code != 0) continue;
-    UniqueFd file(::openat(directory_.get(), name.c_str(),
-                           flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
-    if (file) return LockFile(std::move(file));
+    LockFile file(directory_, name, flags | O_NOFOLLOW | O_NONBLOCK, 0666);
+    if (file) return file;
     code = errno;
   } while (code == EINTR);
   // Want of descriptors must not look like a lock that nobody holds.
@@ -120,22 +120,20 @@ LockFile LockDirectory::open_file(const std::string& name, int flags) const {
   return {};
 }
 
-LockFile LockDirectory::make_file(const std::string& name) const {
-  LockFile file;
-  int code = 0;
-  std::exception_ptr failure;
-  without_umask([&] {
-    try {
-      file = open_file(name, O_RDWR | O_CREAT | O_EXCL);
-      code = errno;
-    } catch (const Error&) {
-      failure = std::current_exception();
-    }
-  });
-  if (failure) std::rethrow_exception(failure);
+int LockDirectory::make_file(const std::string& name) const {
+  const auto failed = [](int result) { return result == 0 ? 0 : errno; };
+  // It gets its name when it has its permissions: who is killed in between leaves nothing.
+  const UniqueFd nameless(::openat(directory_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666));
   FAULT("lock_directory.created");
-  errno = code;
-  return file;
+  if (nameless && ::fchmod(nameless.get(), 0666) == 0) {
+    const std::string path = "/proc/self/fd/" + std::to_string(nameless.get());
+    const int code =
+        failed(::linkat(AT_FDCWD, path.c_str(), directory_.get(), name.c_str(), AT_SYMLINK_FOLLOW));
+    if (code == 0 || code == EEXIST) return code;
+  }
+  // A file system that cannot do that, or no /proc.
+  const LockFile file = open_file(name, O_RDWR | O_CREAT | O_EXCL);
+  return file ? failed(::fchmod(file.get(), 0666)) : errno;
 }
 
 /// Refuses what a file of locks cannot be: writing to it would change something else.
@@ -144,8 +142,6 @@ void LockDirectory::check_plain(const LockFile& file, const std::string& name) c
   if (::fstat(file.get(), &info) != 0) throw_errno("look at the lock " + path_ + "/" + name, errno);
   if (!S_ISREG(info.st_mode)) refuse(path_ + "/" + name, "is not a plain file");
   if (info.st_nlink > 1) refuse(path_ + "/" + name, "has a second name elsewhere (hard link)");
-  // Only where the umask could not be set aside when it was made.
-  if (info.st_uid == ::geteuid() && (info.st_mode & 0666) != 0666) ::fchmod(file.get(), 0666);
 }
 
 bool LockDirectory::still_there(const LockFile& file, const std::string& name) const {
@@ -162,12 +158,10 @@ LockFile LockDirectory::try_lock(const std::string& name, Hold hold) {
     // directory.
     LockFile file = open_file(name, O_RDWR);
     if (!file && errno == ENOENT) {
-      file = make_file(name);
-      if (!file && errno == EEXIST) continue;
-      if (!file && errno == ENOENT) {
-        open_directory();  // it was removed under us
-        continue;
-      }
+      const int code = make_file(name);
+      if (code == ENOENT) open_directory();  // it was removed under us
+      if (code == 0 || code == EEXIST || code == ENOENT) continue;
+      errno = code;
     }
     if (!file && errno == ELOOP) refuse(path_ + "/" + name, "is a symbolic link");
     if (!file) throw_errno("open the lock " + path_ + "/" + name, errno);

@@ -67,8 +67,8 @@ class LockDirectory {
  private:
   void open_directory();
   [[nodiscard]] LockFile open_file(const std::string& name, int flags) const;
-  /// Makes the lock `name`, for everybody to open. Empty, with errno set, if that cannot be done.
-  [[nodiscard]] LockFile make_file(const std::string& name) const;
+  /// Makes the lock `name`, for everybody to open. Returns 0 or an errno.
+  [[nodiscard]] int make_file(const std::string& name) const;
   static std::string read_text(const LockFile& file);
   void check_plain(const LockFile& file, const std::string& name) const;
   [[nodiscard]] UniqueFd make_watch() const;

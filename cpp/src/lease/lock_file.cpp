@@ -1,5 +1,6 @@
 #include "lease/lock_file.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -33,12 +34,12 @@ LockFile::Registry& LockFile::registry() {
   return instance;
 }
 
-LockFile::LockFile(UniqueFd file) {
-  if (!file) return;
+LockFile::LockFile(const UniqueFd& directory, const std::string& name, int flags, mode_t mode) {
   Registry& all = registry();
+  // A fork between opening and writing down would hand the file on.
   const std::lock_guard guard(all.mutex);
-  entry_ = all.files.insert(all.files.end(), {file.get(), ::getpid()});
-  static_cast<void>(file.release());
+  const int fd = ::openat(directory.get(), name.c_str(), flags | O_CLOEXEC, mode);
+  if (fd >= 0) entry_ = all.files.insert(all.files.end(), {fd, ::getpid()});
 }
 
 bool LockFile::try_lock(Hold hold) const {

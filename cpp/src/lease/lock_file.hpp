@@ -10,6 +10,7 @@
 
 #include <list>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "ionian/fd.hpp"
@@ -24,7 +25,8 @@ enum class Hold { kNone, kShared, kExclusive };
 class LockFile {
  public:
   LockFile() noexcept = default;
-  explicit LockFile(UniqueFd file);
+  /// Opens `name` in `directory`, close-on-exec. Empty, with errno set, if that fails.
+  LockFile(const UniqueFd& directory, const std::string& name, int flags, mode_t mode = 0);
   LockFile(LockFile&& other) noexcept : entry_(std::exchange(other.entry_, std::nullopt)) {}
   LockFile& operator=(LockFile&& other) noexcept {
     if (this != &other) {
