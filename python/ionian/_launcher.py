@@ -46,20 +46,6 @@ def _why_not_fork(module: str) -> str:
     return ""
 
 
-def reseed() -> None:
-    """Forked workers must not share random numbers; a seed that the user set is kept."""
-    random = sys.modules.get("numpy.random.mtrand")
-    if random is None:
-        return
-    try:
-        if (
-            random._rand._bit_generator._seed_seq is not None
-        ):  # None once numpy.random.seed was called
-            random.seed()
-    except AttributeError:
-        pass
-
-
 def _load(setup: bytes) -> None:
     from .entry import load_main
 
@@ -93,7 +79,7 @@ def _fork(launcher: _core.Launcher, order: _core.WorkerOrder) -> None:
         launcher.forked(order.worker, pid)
         return
     try:
-        from ._worker import run
+        from ._worker import reseed, run
 
         launcher.forget()
         for entry in order.env:

@@ -70,6 +70,20 @@ def _install_cancellation(worker: _core.Worker) -> None:
     signal.signal(signal.SIGUSR1, on_cancel)
 
 
+def reseed() -> None:
+    """Forked workers must not share random numbers; a seed that the user set is kept."""
+    random = sys.modules.get("numpy.random.mtrand")
+    if random is None:
+        return
+    try:
+        if (
+            random._rand._bit_generator._seed_seq is not None
+        ):  # None once numpy.random.seed was called
+            random.seed()
+    except AttributeError:
+        pass
+
+
 def run(worker: _core.Worker, load: Callable[[], None], fresh: Fresh | None) -> None:
     """Serves until told to end; never returns.
 
@@ -82,7 +96,6 @@ def run(worker: _core.Worker, load: Callable[[], None], fresh: Fresh | None) -> 
     _install_cancellation(worker)
     setup = worker.setup()
     if is_spmd(setup):
-        from ._launcher import reseed
         from ._leader import lead
 
         worker = lead(worker, pickle.loads(setup), fresh)
