@@ -87,12 +87,13 @@ format: $(PACKAGE)  ## formats everything in place
 .PHONY: sanitize asan tsan
 sanitize: asan tsan  ## the C++ tests under the address, undefined-behaviour and thread sanitizers
 # What a sanitizer finds goes to build/<preset>/reports, also from guardians, launchers and workers, whose
-# ends a test need not notice: one report there is a failure.
+# ends a test need not notice: one report there is a failure. That registers cannot be had is said of a
+# process that was killed while the leak checker stopped it.
 asan tsan: %: build/%/build.ninja
 	cmake --build --preset $@
 	@rm -rf build/$@/reports && mkdir -p build/$@/reports
 	@ctest --preset $@ -j $(JOBS); ended=$$?; \
-	  if cat build/$@/reports/* 2>/dev/null; then echo "$@: see build/$@/reports"; exit 1; fi; \
+	  if cat build/$@/reports/* 2>/dev/null | grep -v 'Unable to get registers from thread'; then echo "$@: see build/$@/reports"; exit 1; fi; \
 	  exit $$ended
 
 # What fuzzing and coverage need beyond the rest; the file is a program that was linked with it.
