@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -33,15 +32,6 @@ class ExecutorFaultTest : public RunTest {
     }
     ADD_FAILURE() << "the call did not fail";
     return {};
-  }
-
-  std::string error_of(const CallPtr& made) {
-    try {
-      result(made);
-    } catch (const Error& error) {
-      return std::string(error.kind()) + ": " + error.what();
-    }
-    return "";
   }
 
   CallPtr submit_with_buffer(Pool* pool, const std::string& text) {
@@ -147,76 +137,6 @@ TEST_F(ExecutorFaultTest, WorkerThatWroteOverTheNextCallsMemory_FailsThatCallWhe
   executor->cancel(overruns, true);
 }
 
-class GuardianLimitTest : public ExecutorFaultTest,
-                          public ::testing::WithParamInterface<const char*> {};
-
-TEST_P(GuardianLimitTest, IsAsHighAsItMayBe_AndItsWorkersHaveWhatTheUserHad) {
-  guardian_program = limited(IONIAN_GUARDIAN, "-Sn", 60);
-  start("A10G:2", GetParam());
-  PoolOptions options;
-  options.min_containers = 30;
-  options.max_containers = 30;
-  Pool* f = pool("", options);
-  EXPECT_EQ(call(f, "files"), "60");
-  wait_until("guardian, launcher and all workers are there", [&] {
-    return process::find_by_variable(process::kRunVariable, executor->run_id()).size() == 32;
-  });
-  std::ifstream limits("/proc/" + std::to_string(find_process("ionian-guardian")) + "/limits");
-  std::string line;
-  while (std::getline(limits, line) && !line.starts_with("Max open files")) {
-  }
-  std::istringstream words(line.substr(line.find("files") + 5));
-  std::string soft;
-  std::string hard;
-  words >> soft >> hard;
-  EXPECT_EQ(soft, hard);
-  EXPECT_NE(soft, "60");
-}
-
-INSTANTIATE_TEST_SUITE_P(Workers, GuardianLimitTest, ::testing::Values("", "afresh"),
-                         [](const auto& each) {
-                           return *each.param == 0 ? "OfTheLauncher" : "OfTheGuardian";
-                         });
-
-/// By how many descriptors the guardian may have: the last ones go to an order in whole or in part.
-class GuardianDescriptorsTest : public ExecutorFaultTest,
-                                public ::testing::WithParamInterface<int> {};
-
-TEST_P(GuardianDescriptorsTest, TooFewForOneMoreWorker_ItGoesOnWithThoseThatThereAre) {
-#if defined(__SANITIZE_ADDRESS__)
-  GTEST_SKIP() << "the undefined-behaviour sanitizer itself needs descriptors to look at an object";
-#endif
-  guardian_program = limited(IONIAN_GUARDIAN, "-n", GetParam());
-  start("A10G:1");
-  Pool* f = pool();
-  const std::string worker = call(f, "pid");
-  const pid_t before = find_process("ionian-guardian");
-  PoolOptions options;
-  options.name = "many";
-  options.min_containers = 30;  // one gets the GPU, the others keep their descriptors waiting
-  const std::string error = error_of(submit(pool("A10G", options), "echo x"));
-  EXPECT_TRUE(error.empty() || error.find("descriptor") != std::string::npos ||
-              error.find("Too many open files") != std::string::npos)
-      << error;
-  PoolOptions last;
-  last.name = "last";
-  static_cast<void>(error_of(submit(pool("", last), "echo x")));  // all orders have been handled
-  EXPECT_EQ(call(f, "pid"), worker);
-  EXPECT_EQ(find_process("ionian-guardian"), before);
-}
-
-INSTANTIATE_TEST_SUITE_P(Limits, GuardianDescriptorsTest, ::testing::Range(40, 44));
-
-TEST_F(ExecutorFaultTest, LauncherWithoutDescriptorsForOneMoreWorker_SaysSo) {
-  launcher_program = limited(IONIAN_SCRIPTED_LAUNCHER, "-n", 9);
-  start("A10G:1");
-  const std::string error = error_of(submit(pool("A10G"), "echo x"));
-  EXPECT_TRUE(error.starts_with("CrashLoopError")) << error;
-  EXPECT_NE(error.find("no file descriptor is left in the process that imported the code"),
-            std::string::npos)
-      << error;
-}
-
 TEST_F(ExecutorFaultTest, ChildThatPrintsForEver_DoesNotKeepTheGuardianFromTheOthers) {
   start();
   EXPECT_EQ(death_of(submit(pool(), "scream")).exit_code, 3);
@@ -272,67 +192,6 @@ TEST_F(ExecutorFaultTest, WorkerThatDiesReadingItsArguments_IsReplacedThreeTimes
   EXPECT_FALSE(death.started);
   EXPECT_EQ(death.exit_code, 9);
   EXPECT_EQ(call(f, "echo next"), "next");
-}
-
-TEST_F(ExecutorFaultTest, WorkersThatNeverGetReady_AreACrashLoop) {
-  start();
-  PoolOptions options;
-  options.setup = "die";
-  EXPECT_THROW(call(pool("", options), "echo x"), CrashLoopError);
-}
-
-TEST_F(ExecutorFaultTest, WorkersThatNeverGetReady_AreNotStartedForEverForMinContainers) {
-  start();
-  const std::string starts = locks.path("starts");
-  PoolOptions options;
-  options.min_containers = 1;
-  options.setup = "die " + starts;
-  Pool* f = pool("", options);
-  wait_until("it has been tried", [&] { return testing::file_size(starts) >= 3; });
-  PoolOptions healthy;
-  healthy.name = "g";
-  Pool* g = pool("", healthy);
-  for (int i = 0; i < 50; ++i) call(g, "sleep 2");  // time for more
-  EXPECT_EQ(testing::file_size(starts), 3U);
-  bool closed = false;
-  const auto event = executor->next_event(sys::Clock::now() + 10s, closed);
-  ASSERT_TRUE(event) << "nobody waits for a call, so it is said";
-  EXPECT_EQ(event->kind, ExecutorEvent::Kind::kWarning);
-  EXPECT_NE(event->text.find("three workers in a row"), std::string::npos) << event->text;
-  EXPECT_THROW(call(f, "echo x"), CrashLoopError);
-  EXPECT_EQ(testing::file_size(starts), 6U) << "a call tries again";
-}
-
-TEST_F(ExecutorFaultTest, WorkersThatNeverGetReady_OnSeveralGpus_AreACrashLoopToo) {
-  start("A10G:3");
-  PoolOptions options;
-  options.setup = "die";
-  Pool* f = pool("A10G", options);
-  std::vector<CallPtr> calls;
-  for (int i = 0; i < 5; ++i) calls.push_back(submit(f, "echo x"));
-  for (const auto& made : calls) EXPECT_THROW(result(made), CrashLoopError);
-}
-
-TEST_F(ExecutorFaultTest, WorkersThatNeverGetReady_DoNotFailCallsThatAnotherRuns) {
-  start();
-  PoolOptions options;
-  options.setup = "first " + locks.path("starts");
-  options.min_containers = 5;
-  Pool* f = pool("", options);
-  std::vector<CallPtr> calls;
-  for (int i = 0; i < 5; ++i) calls.push_back(submit(f, "echo x"));
-  for (const auto& made : calls) EXPECT_EQ(result(made), "x");
-}
-
-TEST_F(ExecutorFaultTest, PoolThatWasGivenUp_IsFilledAgainAfterAWhile) {
-  start();
-  const std::string starts = locks.path("starts");
-  PoolOptions options;
-  options.min_containers = 1;
-  options.setup = "die " + starts;
-  pool("", options);
-  wait_until("it has been given up", [&] { return testing::file_size(starts) == 3; });
-  wait_until("it is tried again", [&] { return testing::file_size(starts) == 6; });
 }
 
 TEST_F(ExecutorFaultTest, FunctionThatCannotBeLoaded_FailsTheCallWithItsText) {

@@ -259,15 +259,6 @@ class StruckRunTest : public testing::RunTest {
     ::unsetenv("IONIAN_FAULT_HITS");
     RunTest::TearDown();
   }
-  /// Returns what the call failed with, "" if it was answered.
-  std::string error_of(const CallPtr& call) {
-    try {
-      result(call);
-    } catch (const Error& error) {
-      return std::string(error.kind()) + ": " + error.what();
-    }
-    return "";
-  }
   [[nodiscard]] bool fired() const {
     const std::filesystem::directory_iterator files(hits.path());
     return std::any_of(begin(files), end(files), [](const auto& file) {

@@ -95,6 +95,16 @@ class RunTest : public ::testing::Test {
     return {reinterpret_cast<const char*>(head.data()), head.size()};
   }
 
+  /// Returns what the call failed with, "" if it was answered.
+  std::string error_of(const CallPtr& made) {
+    try {
+      result(made);
+    } catch (const Error& error) {
+      return std::string(error.kind()) + ": " + error.what();
+    }
+    return "";
+  }
+
   std::string call(Pool* pool, const std::string& text) { return result(submit(pool, text)); }
 
   /// Returns the process of the run that has this name, 0 if there is none.
