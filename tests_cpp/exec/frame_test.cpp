@@ -84,6 +84,23 @@ TEST(FrameDecoder, FrameOverTheLimits_IsRefusedOnBothSides) {
   EXPECT_THROW(static_cast<void>(decoder.next()), ExecutionError);
 }
 
+TEST(FrameDecoder, FrameWhoseDescriptorsDidNotAllArrive_HasNone_AndTheNextHasItsOwn) {
+  FrameDecoder decoder;
+  decoder.push(UniqueFd(::dup(STDERR_FILENO)));
+  decoder.lose_fds();
+  decoder.push(FrameDecoder::encode(1, "order", 3));
+  decoder.push(UniqueFd(::dup(STDERR_FILENO)));
+  decoder.push(FrameDecoder::encode(2, "next", 1));
+  const auto order = decoder.next();
+  ASSERT_TRUE(order);
+  EXPECT_EQ(order->body, "order");
+  EXPECT_TRUE(order->fds.empty());
+  const auto next = decoder.next();
+  ASSERT_TRUE(next);
+  ASSERT_EQ(next->fds.size(), 1U);
+  EXPECT_TRUE(next->fds[0]);
+}
+
 TEST(FrameDecoder, ManyFramesAtOnce_AreGivenOneByOne) {
   std::string stream;
   for (int i = 0; i < 3; ++i)
