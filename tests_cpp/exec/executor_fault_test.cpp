@@ -87,10 +87,7 @@ TEST_F(ExecutorFaultTest, LastLine_IsInTheErrorOfADeadWorker) {
 
 TEST_F(ExecutorFaultTest, CallsBehindADeadOne_AreRunByAnotherWorker_EachBodyOnce) {
   start();
-  PoolOptions options;
-  options.max_containers = 1;
-  Pool* f = pool("", options);
-  for (int i = 0; i < 2000; ++i) call(f, "echo warm");  // short calls are sent ahead
+  Pool* f = prefetching_pool(0, 1);
   const std::string counter = locks.path("counter");
   const CallPtr dies = submit(f, "kill 9");
   std::vector<CallPtr> behind;
@@ -102,10 +99,7 @@ TEST_F(ExecutorFaultTest, CallsBehindADeadOne_AreRunByAnotherWorker_EachBodyOnce
 
 TEST_F(ExecutorFaultTest, WorkerThatWroteOverTheNextCallsMemoryAndDied_FailsBoth_AndThePoolGoesOn) {
   start();
-  PoolOptions options;
-  options.max_containers = 1;
-  Pool* f = pool("", options);
-  for (int i = 0; i < 2000; ++i) call(f, "echo warm");  // short calls are sent ahead
+  Pool* f = prefetching_pool(0, 1);
   const std::string gate = locks.path("gate");
   const CallPtr dies = submit_with_buffer(f, "overrun " + gate + " 0");
   const CallPtr behind = submit_with_buffer(f, "buffers");
@@ -117,11 +111,7 @@ TEST_F(ExecutorFaultTest, WorkerThatWroteOverTheNextCallsMemoryAndDied_FailsBoth
 
 TEST_F(ExecutorFaultTest, WorkerThatWroteOverTheNextCallsMemory_FailsThatCallWhenItIsMoved) {
   start();
-  PoolOptions options;
-  options.min_containers = 2;
-  options.max_containers = 2;
-  Pool* f = pool("", options);
-  for (int i = 0; i < 2000; ++i) call(f, "echo warm");
+  Pool* f = prefetching_pool(2, 2);
   const std::string gate = locks.path("gate");
   const CallPtr overruns = submit_with_buffer(f, "overrun " + gate + " 60000");
   const CallPtr other = submit_with_buffer(f, "touch " + locks.path("runs"));
@@ -166,12 +156,7 @@ TEST_F(ExecutorFaultTest, CallerThatIsSlowToRead_GetsTheLastOutputWhole) {
   ::kill(client, SIGSTOP);
   std::ofstream(gate) << "open";
   wait_until("all is printed", [&] { return ::access((gate + ".done").c_str(), F_OK) == 0; });
-  pid_t guardian_pid = 0;
-  for (const pid_t pid : process::find_by_variable(process::kRunVariable, run)) {
-    std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
-    std::string comm;
-    if (std::getline(file, comm) && comm == "ionian-guardian") guardian_pid = pid;
-  }
+  const pid_t guardian_pid = find_process("ionian-guardian", run);
   ::kill(guardian_pid, SIGINT);
   wait_until("the others have ended", [&] {
     return process::find_by_variable(process::kRunVariable, run) ==

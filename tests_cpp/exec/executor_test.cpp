@@ -188,11 +188,7 @@ TEST_F(ExecutorTest, CallThatNobodyWaitsFor_IsDoneAllTheSame) {
 
 TEST_F(ExecutorTest, ShortCallsBehindALongOne_MoveToAnIdleWorker) {
   start();
-  PoolOptions options;
-  options.min_containers = 2;
-  options.max_containers = 2;
-  Pool* f = pool("", options);
-  for (int i = 0; i < 2000; ++i) call(f, "echo warm");
+  Pool* f = prefetching_pool(2, 2);
   auto group = std::make_shared<CallGroup>();
   const CallPtr blocker = submit(f, "sleep 2000");
   for (int i = 0; i < 40; ++i) submit(f, "echo x", group);

@@ -83,6 +83,16 @@ class RunTest : public ::testing::Test {
     return executor->create_pool(std::move(options));
   }
 
+  /// Returns a pool whose calls are known to be short, so that they are sent ahead of their turn.
+  Pool* prefetching_pool(std::size_t min_containers, std::size_t max_containers) {
+    PoolOptions options;
+    options.min_containers = min_containers;
+    options.max_containers = max_containers;
+    Pool* made = pool("", options);
+    for (int i = 0; i < 2000; ++i) call(made, "echo warm");
+    return made;
+  }
+
   CallPtr submit(Pool* pool, const std::string& text, std::shared_ptr<CallGroup> group = nullptr) {
     return executor->submit(pool, {std::as_bytes(std::span(text)), {}}, std::move(group));
   }
@@ -108,8 +118,9 @@ class RunTest : public ::testing::Test {
   std::string call(Pool* pool, const std::string& text) { return result(submit(pool, text)); }
 
   /// Returns the process of the run that has this name, 0 if there is none.
-  pid_t find_process(const std::string& name) {
-    for (const pid_t pid : process::find_by_variable(process::kRunVariable, executor->run_id())) {
+  pid_t find_process(const std::string& name) { return find_process(name, executor->run_id()); }
+  static pid_t find_process(const std::string& name, const std::string& run) {
+    for (const pid_t pid : process::find_by_variable(process::kRunVariable, run)) {
       std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
       std::string comm;
       std::getline(file, comm);

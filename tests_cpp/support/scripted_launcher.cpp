@@ -12,6 +12,9 @@
 //                  sleeps
 //   scream         leaves processes that print for ever, in a session of their own, and ends with
 //                  code 3
+//   deaf MS        as sleep, but hears no cancellation, which ends sleep and touch at once
+//   attempt PATH N DOES   appends a byte; does what DOES says if the file then has at most N bytes,
+//                  else answers its buffers, reversed, or how many bytes the file has
 //   overrun PATH MS   creates PATH.runs, waits for PATH, overwrites what lies behind its buffers in
 //                  shared memory, creates PATH.done, and ends with code 9 after that time
 //   scribble       overwrites its buffers and fails       refuse TEXT    fails for good

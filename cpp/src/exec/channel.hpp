@@ -172,8 +172,8 @@ class CallerChannel {
   UniqueFd worker_socket_;
   Arena arena_;
   SlabTable slabs_;
-  std::array<channel::DescriptorFields, channel::kSlots>
-      sent_{};  // the ring's are the worker's too
+  /// Of the requests in the ring, whose own descriptors the worker can write to.
+  std::array<channel::DescriptorFields, channel::kSlots> sent_{};
   std::uint32_t tail_ = 0;
   std::uint32_t reply_head_ = 0;
 };

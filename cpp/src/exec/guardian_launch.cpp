@@ -309,7 +309,6 @@ void Guardian::forked(std::uint32_t id, pid_t pid) {
   WorkerState& worker = found->second;
   FAULT("guardian.forked");
   status_changed_ = true;
-  FAULT("guardian.forked");
   worker.pid = pid;
   worker.pidfd = process::open_pidfd(pid);
   worker.phase = WorkerState::Phase::kRunning;

@@ -43,9 +43,7 @@ LockFile::LockFile(const UniqueFd& directory, const std::string& name, int flags
 }
 
 bool LockFile::try_lock(Hold hold) const {
-  int operation = LOCK_UN;
-  if (hold == Hold::kShared) operation = LOCK_SH;
-  if (hold == Hold::kExclusive) operation = LOCK_EX;
+  const int operation = hold == Hold::kShared ? LOCK_SH : LOCK_EX;
   for (;;) {
     const int injected = sys::injected_errno("flock");
     if (injected == 0 && ::flock(get(), operation | LOCK_NB) == 0) return true;

@@ -41,8 +41,8 @@ class LockFile {
 
   [[nodiscard]] int get() const noexcept { return entry_ ? (*entry_)->fd : -1; }
   [[nodiscard]] explicit operator bool() const noexcept { return get() >= 0; }
-  /// Locks the file, in place of the lock that it has. Returns false if somebody else's lock is in
-  /// the way; never waits. Throws by `throw_errno`.
+  /// Locks the file (kShared or kExclusive), in place of the lock that it has. Returns false if
+  /// somebody else's lock is in the way; never waits. Throws by `throw_errno`.
   [[nodiscard]] bool try_lock(Hold hold) const;
   void reset() noexcept;
 
